@@ -1,0 +1,1 @@
+"""Barewind: from freshly installed GPU servers to a production endpoint."""

@@ -1,0 +1,146 @@
+"""The `barewind` command: what is not a deploy. Deploys are pyinfra's: `pyinfra INVENTORY deploy.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from barewind import inventory, lock
+from barewind.errors import BarewindError
+from barewind.plan import EnginePlan, plan_site
+from barewind.site import Site, read_site
+from lab.cli import lab
+
+
+class _Group(click.Group):
+    """Shows a BarewindError as its text, exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BarewindError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group)
+@click.version_option(package_name="barewind")
+def main() -> None:
+    """From freshly installed GPU servers to a production endpoint, and what keeps it there."""
+
+
+main.add_command(lab)
+
+_inventory = click.argument("inventory_file", metavar="INVENTORY")
+_data = click.option(
+    "--data",
+    "data",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key on every host, as pyinfra does.",
+)
+
+
+@main.command()
+@_inventory
+@_data
+@click.option("--host", "only", metavar="HOST", help="This host only.")
+@click.option("--json", "as_json", is_flag=True, help="One object per engine host.")
+def plan(inventory_file: str, data: tuple[str, ...], only: str | None, as_json: bool) -> None:
+    """Show what each host would serve. Connects to nothing."""
+    site = _site(inventory_file, data)
+    plans = plan_site(site, lock.read(site.lock_file))
+    if only is not None:
+        if only not in plans:
+            raise click.UsageError(f"{inventory_file}: no engine host '{only}'; hosts: {', '.join(plans)}.")
+        plans = {only: plans[only]}
+    if as_json:
+        click.echo(json.dumps([one.as_json() for one in plans.values()], indent=2))
+        return
+    _show(plans, site)
+
+
+@main.command("lock")
+@_inventory
+@_data
+def lock_command(inventory_file: str, data: tuple[str, ...]) -> None:
+    """Resolve every image to its digest and every revision to its files; write the lock file."""
+    site = _site(inventory_file, data)
+    from barewind import resolver  # the hub's client is slow to import
+
+    resolved = resolver.resolve(site)
+    lock.write(resolved, site.lock_file)
+    for reference, image in resolved.images.items():
+        click.echo(f"{reference} -> {image.digest} ({image.size / 2**30:.2f} GiB compressed)")
+    for manifest in resolved.weights:
+        count = len(manifest.files)
+        click.echo(
+            f"{manifest.model}@{manifest.requested} -> {manifest.revision} "
+            f"({manifest.layout} layout, {count} files, {manifest.size / 2**30:.2f} GiB)"
+        )
+    click.echo(f"Wrote {site.lock_file}. Review it and commit it.")
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@_inventory
+@click.argument("pyinfra_options", nargs=-1, type=click.UNPROCESSED)
+def deploy(inventory_file: str, pyinfra_options: tuple[str, ...]) -> None:
+    """Run `pyinfra INVENTORY deploy.py` with the given options, e.g. --limit engine1 -y, --dry."""
+    command = ["pyinfra", inventory_file, "deploy.py", *pyinfra_options]
+    if not Path("deploy.py").is_file():
+        raise BarewindError("deploy.py: not in this folder; run the command in your clone of the repository.")
+    click.echo(f"$ {shlex.join(command)}", err=True)
+    os.execv(Path(sys.executable).with_name("pyinfra"), command)  # noqa: S606 - no shell
+
+
+def _site(inventory_file: str, data: tuple[str, ...]) -> Site:
+    from pyinfra_cli.util import parse_cli_arg  # the conversion that pyinfra's own --data uses
+
+    overrides = {}
+    for one in data:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise click.UsageError(f"--data {one}: write KEY=VALUE.")
+        overrides[key] = parse_cli_arg(value)
+    return read_site(inventory.load(inventory_file, overrides))
+
+
+def _show(plans: dict[str, EnginePlan], site: Site) -> None:
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    by_command: dict[tuple[str, ...], list[EnginePlan]] = {}
+    for one in plans.values():
+        by_command.setdefault(_without_address(one), []).append(one)
+    for alike in by_command.values():
+        first = alike[0]
+        names = ", ".join(one.spec.host for one in alike)
+        console.print(
+            f"\n{names}: {first.spec.accelerator_count} x {first.spec.accelerator}, {first.spec.engine}, "
+            f"release {first.release or 'not locked yet'}"
+        )
+        console.print(f"image   {first.image} -> {first.digest or 'not locked: barewind lock INVENTORY'}")
+        for role, (model, revision) in zip(("model", "draft"), first.revisions, strict=False):
+            console.print(f"{role}   {model} @ {revision} ({first.layout} layout)")
+        table = Table("option", "value", "reason", box=None, header_style="dim")
+        for option in first.command.options:
+            flag, *value = option.arguments()
+            table.add_row(flag, Text(" ".join(value)), option.reason)
+        console.print(table)
+        console.print("env     " + " ".join(f"{name}={value}" for name, value in first.command.env.items()))
+        console.print("docker  " + shlex.join(["docker", "run", *first.container, first.image, *first.command.argv]))
+    for name, spec in site.balancers.items():
+        console.print(
+            f"\n{name}: balancer on port {spec.endpoint_port}, least connections over {len(site.engines)} engines"
+        )
+
+
+def _without_address(plan_: EnginePlan) -> tuple[str, ...]:
+    parts = (plan_.spec.accelerator, plan_.image, *plan_.command.argv, *plan_.container)
+    return tuple(part for part in parts if part != plan_.spec.address)

@@ -1,0 +1,92 @@
+"""What a host is, before anything is changed: one round trip for the whole preflight."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+from pyinfra.api import FactBase
+
+from barewind.facts import accelerators, quoted, script, split
+
+
+class HostFacts(FactBase[dict[str, Any]]):
+    """Everything preflight looks at.
+
+    + paths: directories that will be written to; answered for the nearest parent that exists
+    + port: TCP port that must be free, or held by our own container
+    + container: name of our own container
+    + image: image by digest
+    + weights: directories of weights
+    + packages: packages the host is to have
+
+    ```
+    {"os": "debian 12", "machine": "x86_64", "init": "systemd", "memory_kib": 32873724, "clock": 1763779200.1,
+     "disks": {"/var/lib/barewind": {"free": 85899345920, "mount": "/"}}, "listener": None | "nginx" | "container",
+     "docker": "20.10.24" | None, "image_present": False, "weights_present": [], "packages": ["docker.io"],
+     "nvidia": [{"name": ..., "memory_mib": ..., "driver": ...}], "amd": []}
+    ```
+    """
+
+    abstract = False
+
+    def command(
+        self, paths: list[str], port: int, container: str, image: str, weights: list[str], packages: list[str]
+    ) -> str:
+        return script(
+            os='. /etc/os-release; echo "$ID $VERSION_ID"',
+            machine="uname -m",
+            init="[ -d /run/systemd/system ] && echo systemd",
+            memory="awk '/^MemTotal:/ {print $2}' /proc/meminfo",
+            clock="date +%s.%N",
+            disks=f'for p in {quoted(paths)}; do d="$p"; while [ ! -d "$d" ]; do d=$(dirname "$d"); done; '
+            'echo "$p $(df -B1 --output=avail,target "$d" | tail -n 1)"; done',
+            listener=f"pid=$(ss -Hltnp | awk '$4 ~ /:{port}$/' | grep -o 'pid=[0-9]*' | head -n 1 | cut -d= -f2); "
+            f'if [ -n "$pid" ]; then id=$(docker inspect -f "{{{{.Id}}}}" {shlex.quote(container)}); '
+            'if [ -n "$id" ] && grep -q "$id" "/proc/$pid/cgroup"; then echo container; else cat "/proc/$pid/comm"; fi; fi',
+            docker="docker version -f '{{.Server.Version}}'",
+            image=f"docker image inspect -f present {shlex.quote(image)}" if image else "true",
+            weights=f'for d in {quoted(weights)}; do [ -f "$d/.verified" ] && echo "$d"; done' if weights else "true",
+            packages=f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {quoted(packages)}",
+            nvidia=accelerators.NVIDIA,
+            amd=accelerators.AMD,
+        )
+
+    def process(self, output: list[str]) -> dict[str, Any]:
+        found = split(output)
+
+        def first(name: str) -> str | None:
+            return found[name][0] if found.get(name) else None
+
+        disks = {}
+        for line in found.get("disks", []):
+            if known := re.fullmatch(r"(\S+) +(\d+) (.+)", line):
+                disks[known[1]] = {"free": int(known[2]), "mount": known[3]}
+        return {
+            "os": first("os"),
+            "machine": first("machine"),
+            "init": first("init"),
+            "memory_kib": int(_number(first("memory"))),
+            "clock": _number(first("clock")),
+            "disks": disks,
+            "listener": first("listener"),
+            "docker": _version(first("docker")),
+            "image_present": first("image") == "present",
+            "weights_present": found.get("weights", []),
+            "packages": [line.split()[0] for line in found.get("packages", []) if line.endswith(" installed")],
+            "nvidia": accelerators.read_nvidia(found.get("nvidia", [])),
+            "amd": accelerators.read_amd(found.get("amd", [])),
+        }
+
+
+def _number(text: str | None) -> float:
+    """A number, or 0 where the host gave none: preflight then finds too little of it."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0
+
+
+def _version(text: str | None) -> str | None:
+    return text if text and re.match(r"^\d+\.", text) else None

@@ -1,0 +1,126 @@
+"""The lock file: what every name in the group data stands for, by digest and SHA-256. Deploys use only the lock."""
+
+from __future__ import annotations
+
+import stat
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from barewind import catalog
+from barewind.errors import BarewindError
+from barewind.spec import EngineSpec
+from barewind.weights import Manifest
+
+
+class LockedImage(BaseModel):
+    """`size` is the sum of the compressed layers, bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Lock(BaseModel):
+    """The whole lock file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = Field(default=1, ge=1, le=1)
+    created: datetime | None = None
+    images: dict[str, LockedImage] = Field(default_factory=dict)
+    weights: list[Manifest] = Field(default_factory=list)
+
+    def manifest(self, model: str, requested: str, layout: str) -> Manifest | None:
+        """The files of a model's revision as group data names it, or None if it is not locked."""
+        for one in self.weights:
+            if (one.model, one.layout) == (model, layout) and requested in (one.requested, one.revision):
+                return one
+        return None
+
+
+def read(path: str | Path) -> Lock:
+    """Read a lock file; one that is not there is an empty lock.
+
+    Raises:
+        BarewindError: the file is not a lock file.
+    """
+    file = Path(path)
+    if not file.exists():
+        return Lock()
+    try:
+        return Lock.model_validate(yaml.safe_load(file.read_text()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BarewindError(f"{path}: cannot be read ({error}); correct 'lock_file'.") from error
+    except (ValidationError, yaml.YAMLError) as error:
+        detail = error.errors()[0] if isinstance(error, ValidationError) else None
+        found = f"key '{'.'.join(map(str, detail['loc']))}': {detail['msg']}" if detail else "not YAML"
+        raise BarewindError(f"{path}: {found}; write it again with 'barewind lock INVENTORY'.") from error
+
+
+def write(lock: Lock, path: str | Path) -> None:
+    """Write a lock file, whole or not at all.
+
+    Raises:
+        BarewindError: its folder is missing or not writable.
+    """
+    file = Path(path)
+    text = yaml.safe_dump(lock.model_dump(mode="json"), sort_keys=False, width=200)
+    head = "# Written by 'barewind lock'. Review it and commit it: hosts run exactly these bytes.\n"
+    fresh = file.with_name(file.name + ".new")
+    try:
+        fresh.write_text(head + text)
+        fresh.replace(file)
+    except OSError as error:
+        raise BarewindError(f"{path}: cannot be written ({error.strerror}); correct 'lock_file'.") from error
+
+
+def image_reference(spec: EngineSpec) -> str:
+    """The image a host asks for, by tag or digest, before the lock has its say."""
+    if spec.image:
+        return spec.image
+    engine = catalog.engines()[spec.engine]
+    vendor = catalog.accelerators()[spec.accelerator].vendor
+    assert vendor != "none", "spec validation asks for an image where there is no vendor"  # noqa: S101
+    return f"{engine.images[vendor]}:{engine.channels[spec.channel]}"
+
+
+def wanted_weights(spec: EngineSpec) -> list[tuple[str, str]]:
+    """Model and draft of a host as (repository, requested revision); the model comes first."""
+    models = catalog.models()
+    wanted = [(spec.model, spec.model_revision or models[spec.model].revision)]
+    draft = draft_model(spec)
+    if draft is not None:
+        wanted.append((draft, spec.draft_revision or models[draft].revision))
+    return wanted
+
+
+def draft_model(spec: EngineSpec) -> str | None:
+    """The draft a host speculates with, or None."""
+    return (spec.draft or catalog.models()[spec.model].draft) if spec.speculative is not False else None
+
+
+def read_token(spec: EngineSpec) -> str | None:
+    """The hub token of a host, from a file on the controller that only its owner can read.
+
+    Raises:
+        BarewindError: the file is missing, empty, or others can read it.
+    """
+    if spec.hub_token_file is None:
+        return None
+    path = Path(spec.hub_token_file).expanduser()
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        token = path.read_text().strip()
+    except OSError as error:
+        raise BarewindError(
+            f"hub_token_file {path}: {error.strerror}; write the token to it, or remove the key."
+        ) from error
+    if mode & 0o077:
+        raise BarewindError(f"hub_token_file {path}: mode {mode:04o} lets others read it; run: chmod 600 {path}")
+    if not token:
+        raise BarewindError(f"hub_token_file {path}: is empty; write the token to it, or remove the key.")
+    return token

@@ -1,0 +1,53 @@
+"""Weights on a host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Generator
+from importlib import resources
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import StringCommand, operation
+
+from barewind.facts.weights import WeightDirectories
+from barewind.operations import known
+
+
+@operation()
+def present(
+    directory: str, checksums: str, image: str, job: dict[str, Any], token: str | None = None
+) -> Generator[StringCommand, None, None]:
+    """Have the files of a manifest in a directory, each checked against its SHA-256.
+
+    The hub's own client, which every engine image holds, downloads beside the directory; only when all files are right
+    does the directory appear, in one step. Files that changed since they were checked are checked again, and fetched
+    again if they are wrong.
+
+    + directory: where the files shall be
+    + checksums: the manifest in the format of sha256sum
+    + image: image whose Python downloads
+    + job: what `barewind/remote/fetch_weights.py` reads: model, revision, endpoint, files
+    + token: the hub's token; it travels on standard input
+
+    **Example:**
+
+    .. code:: python
+
+        present(directory="/var/lib/barewind/weights/org--model/<revision>-mistral", checksums="<sha256>  params.json\\n",
+                image="docker.io/vllm/vllm-openai@sha256:...", job={"model": "org/model", ...})
+    """
+    facts = known(host.get_fact(WeightDirectories, directories=[directory]), host.name, f"weights in {directory}")
+    found = facts.get(directory)
+    if found and found["intact"] and found["checksums"] == hashlib.sha256(checksums.encode()).hexdigest():
+        return
+    parent = shlex.quote(directory.rsplit("/", 1)[0])
+    program = resources.files("barewind.remote").joinpath("fetch_weights.py").read_text()
+    proxies = " ".join(f"-e {name} -e {name.upper()}" for name in ("http_proxy", "https_proxy", "no_proxy"))
+    yield StringCommand(
+        f"mkdir -p {parent} && docker run --rm -i --network=host --security-opt=no-new-privileges {proxies} "
+        f"-v {parent}:{parent} --entrypoint python3 {shlex.quote(image)} -c {shlex.quote(program)}",
+        _stdin=json.dumps(job | {"host": host.name, "directory": directory, "token": token}),
+    )

@@ -1,0 +1,159 @@
+"""Preflight: what a host is against what it shall be. Pure: facts in, problems out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from barewind import catalog
+from barewind.plan import EnginePlan
+
+SUPPORTED_SYSTEMS = ("debian 12", "ubuntu 22.04", "ubuntu 24.04")
+_CLOCK_TOLERANCE = 30  # seconds; beyond it TLS, tokens and the order of log lines suffer
+_UNPACKED = 3.0  # an image's layers compressed and unpacked at the same time, against their compressed size (inferred)
+_SPARE = 2 * 2**30  # bytes left free for logs and caches
+_GIB = 2**30
+DOCKER_DIR = "/var/lib/docker"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that stands in the way, and what to do about it."""
+
+    host: str
+    finding: str
+    remedy: str
+
+
+def check_engine(plan: EnginePlan, facts: dict[str, Any], *, now: float) -> list[Problem]:
+    """Every problem of an engine host; `now` is the controller's clock, seconds since the epoch."""
+    host, spec = plan.spec.host, plan.spec
+    found = check_system(host, facts, now=now)
+    wanted_kib = catalog.models()[spec.model].host_memory_gib * 2**20
+    if facts["memory_kib"] < wanted_kib * 0.95:  # the kernel keeps a share of what is installed
+        found.append(
+            Problem(
+                host,
+                f"{facts['memory_kib'] / 2**20:.1f} GiB of memory, {spec.model} wants {wanted_kib / 2**20:.0f} GiB",
+                "use a host with more memory",
+            )
+        )
+    found += _check_disks(plan, facts)
+    if facts["listener"] not in (None, "container"):
+        found.append(
+            Problem(
+                host,
+                f"port {spec.engine_port} is taken by '{facts['listener']}'",
+                "stop it or choose another 'engine_port'",
+            )
+        )
+    return found + _check_accelerators(plan, facts)
+
+
+def check_balancer(host: str, port: int, facts: dict[str, Any], *, now: float) -> list[Problem]:
+    """Every problem of a balancer host."""
+    found = check_system(host, facts, now=now)
+    if facts["listener"] not in (None, "haproxy"):
+        found.append(
+            Problem(
+                host,
+                f"port {port} is taken by '{facts['listener']}'",
+                "stop it or choose another 'endpoint_port'",
+            )
+        )
+    return found
+
+
+def check_system(host: str, facts: dict[str, Any], *, now: float) -> list[Problem]:
+    """What every host must have: a supported system under systemd, and the right time."""
+    found = []
+    if facts["os"] not in SUPPORTED_SYSTEMS:
+        found.append(
+            Problem(
+                host,
+                f"runs {facts['os'] or 'an unknown system'}",
+                f"install one of: {', '.join(SUPPORTED_SYSTEMS)}",
+            )
+        )
+    if facts["machine"] != "x86_64":
+        found.append(
+            Problem(
+                host,
+                f"machine is {facts['machine']}",
+                "use an x86_64 host: the engines' images are built for it",
+            )
+        )
+    if facts["init"] != "systemd":
+        found.append(Problem(host, "is not run by systemd", "boot it with systemd: the engine is a systemd unit"))
+    skew = facts["clock"] - now
+    if abs(skew) > _CLOCK_TOLERANCE:
+        found.append(
+            Problem(
+                host,
+                f"clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}",
+                "set up time synchronisation (apt install chrony)",
+            )
+        )
+    return found
+
+
+def _check_disks(plan: EnginePlan, facts: dict[str, Any]) -> list[Problem]:
+    """Free space per file system for what is not there yet: weights and image together where they share one."""
+    spec = plan.spec
+    missing = [one for one in plan.manifests if one.directory(spec.data_dir) not in facts["weights_present"]]
+    needs: dict[str, list[tuple[str, float]]] = {}
+    if missing:
+        needs.setdefault(spec.data_dir, []).append(("weights", sum(one.size for one in missing)))
+    if not facts["image_present"]:
+        needs.setdefault(DOCKER_DIR, []).append(("image", plan.image_size * _UNPACKED))
+    found = []
+    by_mount: dict[str, list[tuple[str, float]]] = {}
+    free: dict[str, int] = {}
+    for path, wants in needs.items():
+        disk = facts["disks"].get(path)
+        if disk is None:
+            found.append(Problem(spec.host, f"free space for {path} cannot be read", f"look at: df {path}"))
+            continue
+        by_mount.setdefault(disk["mount"], []).extend(wants)
+        free[disk["mount"]] = disk["free"]
+    for mount, wants in by_mount.items():
+        total = sum(size for _, size in wants) + _SPARE
+        if free[mount] < total:
+            parts = " + ".join(f"{name} {size / _GIB:.1f}" for name, size in wants)
+            found.append(
+                Problem(
+                    spec.host,
+                    f"{mount}: {free[mount] / _GIB:.1f} GiB free, {total / _GIB:.1f} GiB wanted "
+                    f"({parts} + {_SPARE / _GIB:.0f} spare)",
+                    "free space, or set 'data_dir' to a larger file system",
+                )
+            )
+    return found
+
+
+def _check_accelerators(plan: EnginePlan, facts: dict[str, Any]) -> list[Problem]:
+    spec = plan.spec
+    wanted = catalog.accelerators()[spec.accelerator]
+    found = facts["nvidia"] + facts["amd"]
+    if wanted.vendor == "none":
+        return []
+    if not found:
+        tool = "nvidia-smi" if wanted.vendor == "nvidia" else "amd-smi"
+        return [
+            Problem(
+                spec.host,
+                f"{tool} reports no accelerator, the inventory says {spec.accelerator_count} x {spec.accelerator}",
+                "install the vendor's driver, or correct 'accelerator' for this host",
+            )
+        ]
+    names = [one["name"] for one in found]
+    if len(found) != spec.accelerator_count or not all(wanted.is_called(name) for name in names):
+        seen = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
+        return [
+            Problem(
+                spec.host,
+                f"has {seen}, the inventory says {spec.accelerator_count} x {spec.accelerator}",
+                "correct 'accelerator' and 'accelerator_count' for this host, or look for a failed card",
+            )
+        ]
+    return []

@@ -1,0 +1,89 @@
+"""Plans -> the files a host gets. Decisions are made before; the templates only write them down."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from barewind import catalog
+from barewind.plan import CONTAINER, EnginePlan
+from barewind.spec import BalancerSpec, EngineSpec
+
+UNIT = "barewind-engine.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+FIREWALL_FILE = "/etc/barewind/engine.nft"
+CHECK_PROGRAM = "/usr/local/lib/barewind/check-weights"
+HAPROXY_FILE = "/etc/haproxy/haproxy.cfg"
+RELEASE_LABEL = "barewind.release"
+
+_TEMPLATES = Path(__file__).parent.parent / "templates"
+
+
+def engine_unit(plan: EnginePlan) -> str:
+    """The systemd unit of an engine host.
+
+    Raises:
+        BarewindError: the image is not locked.
+    """
+    lines = [
+        ["/usr/bin/docker", "run"],
+        *([option] for option in plan.container),
+        [f"--label={RELEASE_LABEL}={plan.release}"],
+        [plan.pinned_image, *plan.command.positional],
+        *(option.arguments() for option in plan.command.options),
+    ]
+    return _render(
+        "engine.service.j2",
+        model=plan.served_model_name,
+        release=plan.release,
+        container=CONTAINER,
+        command=[" ".join(systemd_quoted(argument) for argument in line) for line in lines],
+        directories=plan.directories,
+        firewall_file=FIREWALL_FILE,
+        check_program=CHECK_PROGRAM,
+        shutdown_timeout=plan.spec.shutdown_timeout,
+    )
+
+
+def engine_firewall(spec: EngineSpec, balancers: list[BalancerSpec]) -> str:
+    """The nft rules of an engine host: its port answers the balancers only."""
+    addresses = sorted(balancer.address for balancer in balancers)
+    return _render("engine.nft.j2", port=spec.engine_port, balancers=addresses)
+
+
+def check_weights(intact: str) -> str:
+    """The program that refuses changed weights; `intact` is the shell test of one directory."""
+    return _render("check-weights.sh.j2", intact=intact)
+
+
+def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec]) -> str:
+    """The configuration of one balancer over every engine host."""
+    health = {catalog.engines()[spec.engine].health_path for spec in engines}
+    return _render("haproxy.cfg.j2", balancer=balancer, engines=engines, health_path=health.pop())
+
+
+def systemd_quoted(argument: str) -> str:
+    """One word of an ExecStart line (systemd.service: "Command lines"): `%` and `$` doubled, the rest quoted if needed."""
+    text = argument.replace("%", "%%").replace("$", "$$")
+    if re.fullmatch(r"[\w@%+=:,./$-]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,  # noqa: S701 - unit files and configurations, no HTML
+    )
+
+
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)

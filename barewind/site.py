@@ -1,0 +1,188 @@
+"""An inventory as a whole: every host's data validated, and what must hold between hosts.
+
+Every problem of every host is reported at once, with the file and the key it comes from.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from barewind import catalog
+from barewind.errors import BarewindError
+from barewind.spec import KNOWN_KEYS, BalancerSpec, EngineSpec, SiteSpec
+
+BALANCERS = "balancers"  # the group whose hosts balance; every other host runs an engine
+
+# Data that pyinfra itself reads (connection and execution), and a room for a site's own keys.
+_FOREIGN_PREFIXES = ("ssh_", "_", "fake_", "x_")
+
+# Options of the engine that Barewind sets from keys of its own, because other parts go by them.
+_OWN_OPTIONS = {
+    "host": "address",
+    "port": "engine_port",
+    "model": "model",
+    "served-model-name": "served_model_name",
+    "tensor-parallel-size": "tensor_parallel_size",
+    "max-model-len": "context_length",
+    "shutdown-timeout": "shutdown_timeout",
+}
+
+
+@dataclass(frozen=True)
+class HostEntry:
+    """One host as the inventory resolves it: `origins` names the file that sets each key."""
+
+    name: str
+    groups: tuple[str, ...]
+    data: dict[str, Any]
+    origins: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Every host of an inventory, validated."""
+
+    engines: dict[str, EngineSpec]
+    balancers: dict[str, BalancerSpec]
+    lock_file: str
+
+
+def read_site(entries: list[HostEntry]) -> Site:
+    """Validate every host's data.
+
+    Raises:
+        BarewindError: all problems of all hosts, one line each, with file, key, finding and remedy.
+    """
+    problems: dict[str, list[str]] = {}  # problem -> hosts that have it
+    engines: dict[str, EngineSpec] = {}
+    balancers: dict[str, BalancerSpec] = {}
+    lock_files: dict[str, str] = {}
+
+    for entry in entries:
+        own = {key: value for key, value in entry.data.items() if not key.startswith(_FOREIGN_PREFIXES)}
+        found = [_unknown_key(entry, key) for key in own if key not in KNOWN_KEYS]
+        model: type[EngineSpec | BalancerSpec] = BalancerSpec if BALANCERS in entry.groups else EngineSpec
+        address = own.get("address", entry.data.get("ssh_hostname", entry.name))
+        try:
+            spec = model(**_picked(own, model) | {"host": entry.name, "groups": entry.groups, "address": address})
+            lock_files[SiteSpec(**_picked(own, SiteSpec)).lock_file] = entry.name
+        except ValidationError as error:
+            found += [_explain(entry, dict(problem)) for problem in error.errors()]
+        else:
+            if isinstance(spec, EngineSpec):
+                engines[entry.name] = spec
+                found += _conflicts(entry, spec)
+            else:
+                balancers[entry.name] = spec
+        for problem in found:
+            problems.setdefault(problem, []).append(entry.name)
+
+    if len(lock_files) > 1:
+        problems[
+            "key 'lock_file': hosts name different lock files; set it once, in group_data/all.py or the inventory"
+        ] = sorted(lock_files.values())
+    for problem, hosts in _between_hosts(engines, balancers, complete=not problems):
+        problems[problem] = hosts
+    if problems:
+        raise BarewindError("\n".join(f"{problem} (on {_some(hosts)})" for problem, hosts in problems.items()))
+    return Site(engines, balancers, next(iter(lock_files), SiteSpec().lock_file))
+
+
+def _picked(data: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    return {key: data[key] for key in model.model_fields if key in data}
+
+
+def _unknown_key(entry: HostEntry, key: str) -> str:
+    close = difflib.get_close_matches(key, sorted(KNOWN_KEYS), n=1)
+    hint = f"did you mean '{close[0]}'?" if close else "group_data/all.py lists the keys."
+    return f"{_origin(entry, key)}: key '{key}': unknown; {hint} (keys of your own begin with x_)"
+
+
+def _explain(entry: HostEntry, problem: dict[str, Any]) -> str:
+    key = str(problem["loc"][0]) if problem["loc"] else "?"
+    if problem["type"] == "missing":
+        groups = ", ".join(entry.groups) or "its group"
+        return f"key '{key}': not set; set it in a group_data file of {groups}"
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "value_error":
+        return f"{_origin(entry, key)}: key '{path}': {problem['ctx']['error']}"
+    return f"{_origin(entry, key)}: key '{path}': {problem['msg']}, found {problem['input']!r}; see group_data/all.py"
+
+
+def _between_hosts(
+    engines: dict[str, EngineSpec], balancers: dict[str, BalancerSpec], *, complete: bool
+) -> list[tuple[str, list[str]]]:
+    """What each host may have but not two of them; `complete` when no host was left out for problems of its own."""
+    found = []
+    addresses: dict[str, list[str]] = defaultdict(list)
+    for spec in (*engines.values(), *balancers.values()):
+        addresses[spec.address].append(spec.host)
+    for address, hosts in addresses.items():
+        if len(hosts) > 1:
+            found.append((f"key 'address': {address} belongs to several hosts; give each its own", hosts))
+    names: dict[str, list[str]] = defaultdict(list)
+    for spec in engines.values():
+        names[spec.served_model_name or spec.model].append(spec.host)
+    if len(names) > 1:
+        found.append(
+            (
+                f"key 'served_model_name': one endpoint, but hosts serve {', '.join(sorted(names))}; requests would reach "
+                "engines of another model: use one inventory per model",
+                sorted(hosts[0] for hosts in names.values()),
+            )
+        )
+    if complete and not engines:
+        found.append(("no engine host: add a group whose hosts are not in 'balancers'", sorted(balancers)))
+    return found
+
+
+def _conflicts(entry: HostEntry, spec: EngineSpec) -> list[str]:
+    """What is valid key by key but does not go together."""
+    found = []
+    tensor_parallel = spec.tensor_parallel_size or spec.accelerator_count
+    if tensor_parallel > spec.accelerator_count:
+        found.append(
+            f"{_origin(entry, 'tensor_parallel_size')}: key 'tensor_parallel_size': {tensor_parallel} is more than "
+            f"accelerator_count {spec.accelerator_count}; lower it or leave it out"
+        )
+    if spec.modality == "text" and spec.images_per_prompt is not None:
+        found.append(
+            f"{_origin(entry, 'images_per_prompt')}: key 'images_per_prompt': needs modality = \"image\", "
+            'found "text"; set the modality or remove the key'
+        )
+    if spec.accelerator == "cpu" and spec.image is None:
+        found.append(
+            f"host '{entry.name}': key 'image': accelerator \"cpu\" has no upstream image; name the CPU build of the engine"
+        )
+    if spec.speculative is not False and spec.draft is None and catalog.models()[spec.model].draft is None:
+        found.append(
+            f"{_origin(entry, 'speculative')}: key 'speculative': no draft is known for {spec.model}; name one with "
+            "'draft' or set speculative = False"
+        )
+    if spec.context_length is not None and spec.context_length > catalog.models()[spec.model].context_length:
+        found.append(
+            f"{_origin(entry, 'context_length')}: key 'context_length': {spec.context_length} is more than {spec.model} "
+            f"can take ({catalog.models()[spec.model].context_length} tokens); lower it"
+        )
+    for name in spec.engine_args:
+        option = name.lstrip("-").replace("_", "-")
+        if option in _OWN_OPTIONS:
+            found.append(
+                f"{_origin(entry, 'engine_args')}: key 'engine_args': '{name}' is set by the key '{_OWN_OPTIONS[option]}', "
+                "which firewall, balancer and gates go by; use that"
+            )
+    return found
+
+
+def _origin(entry: HostEntry, key: str) -> str:
+    return entry.origins.get(key, f"host '{entry.name}'")
+
+
+def _some(hosts: list[str], most: int = 5) -> str:
+    rest = len(hosts) - most
+    return ", ".join(hosts[:most]) + (f" and {rest} more" if rest > 0 else "")

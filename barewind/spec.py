@@ -1,0 +1,109 @@
+"""What a user may write: the keys of one host, their types and bounds. `group_data/all.py` documents each of them."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from barewind import catalog
+
+# Nothing that ends a line: these values become lines of a systemd unit.
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+Registry = Annotated[str, Field(pattern=r"^[\w.-]+(:\d+)?$|^\[[0-9a-f:]+\](:\d+)?$")]
+ImageReference = Annotated[str, Field(pattern=r"^[^\s@]+(@sha256:[0-9a-f]{64})?$")]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    host: str
+    groups: tuple[str, ...]
+    address: str  # the host's IP address on the fleet's network: engines listen on it, balancers connect to it
+
+    @field_validator("address")
+    @classmethod
+    def _ip_address(cls, address: str) -> str:
+        try:
+            return str(ipaddress.ip_address(address))
+        except ValueError:
+            raise ValueError(
+                f"'{address}' is no IP address; set 'address' to the host's IP address on the fleet's network"
+            ) from None
+
+
+class EngineSpec(_Spec):
+    """What one engine host shall serve. Units: tokens for lengths, seconds for times."""
+
+    engine: Literal["vllm"] = "vllm"
+    channel: Literal["nightly", "stable"] = "nightly"
+    image: ImageReference | None = None
+    model: str = "mistralai/Mistral-Medium-3.5-128B"
+    model_revision: str | None = None
+    served_model_name: Annotated[str, Field(pattern=r"^[\w.:/@+-]+$")] | None = None
+    draft: str | None = None
+    draft_revision: str | None = None
+
+    accelerator: str
+    accelerator_count: int = Field(ge=1, le=64)
+    tensor_parallel_size: int | None = Field(default=None, ge=1)
+    context_length: int | None = Field(default=None, ge=1024)
+    modality: Literal["text", "image"] = "text"
+    images_per_prompt: int | None = Field(default=None, ge=1)
+    speculative: bool | Annotated[int, Field(ge=1, le=16)] = True
+    kv_cache_dtype: Literal["auto", "fp8"] = "auto"
+    gpu_memory_utilization: float | None = Field(default=None, gt=0.1, lt=1)
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    max_num_batched_tokens: int | None = Field(default=None, ge=256)
+    engine_args: dict[Line, bool | int | float | Line | dict[str, Any]] = Field(default_factory=dict)
+    engine_env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Line] = Field(default_factory=dict)
+
+    engine_port: int = Field(default=8000, ge=1, le=65535)
+    startup_timeout: int = Field(default=1800, ge=10)
+    shutdown_timeout: int = Field(default=600, ge=1)
+
+    data_dir: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = "/var/lib/barewind"
+    hub_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] = "https://huggingface.co"
+    hub_token_file: str | None = None
+    insecure_registries: list[Registry] = Field(default_factory=list)
+
+    @field_validator("accelerator")
+    @classmethod
+    def _known_accelerator(cls, name: str) -> str:
+        return _known(name, catalog.accelerators(), "accelerator")
+
+    @field_validator("model", "draft")
+    @classmethod
+    def _known_model(cls, name: str | None) -> str | None:
+        return name if name is None else _known(name, catalog.models(), "model")
+
+
+class BalancerSpec(_Spec):
+    """What one balancer shall do. Times in seconds."""
+
+    endpoint_port: int = Field(default=8000, ge=1, le=65535)
+    stream_timeout: int = Field(default=2100, ge=60)
+    queue_timeout: int = Field(default=60, ge=1)
+
+
+class SiteSpec(BaseModel):
+    """What holds for the whole inventory and is the same on every host."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    lock_file: str = "barewind.lock.yaml"
+
+
+KNOWN_KEYS = frozenset(
+    key for model in (EngineSpec, BalancerSpec, SiteSpec) for key in model.model_fields if key not in ("host", "groups")
+)
+
+
+def _known(name: str, entries: dict[str, Any], kind: str) -> str:
+    if name in entries:
+        return name
+    close = difflib.get_close_matches(name, entries, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(entries))}."
+    raise ValueError(f"unknown {kind} '{name}': {hint} (barewind/catalog/ holds what is known)")

@@ -1,0 +1,63 @@
+"""Every key a user may set, with its default or, commented out, an example. Narrower groups and hosts override it.
+
+pyinfra's precedence: --data > host > groups > all. Unknown keys are errors; keys of your own begin with x_.
+"""
+
+# --- Connection (pyinfra's own keys; see its documentation for more) ---------------------------------------------------
+
+ssh_user = "ops"
+# ssh_key = "~/.ssh/id_ed25519"
+ssh_strict_host_key_checking = "yes"  # unknown and changed host keys are refused
+# ssh_known_hosts_file = "~/.ssh/known_hosts"
+
+_sudo = True
+_timeout = (
+    300  # seconds; a host that vanishes in the middle of a command must not hang the run (long steps set their own)
+)
+
+# address = "10.0.0.11"  # this host's IP address on the fleet's network; default: ssh_hostname or the host's name
+
+# --- What is locked ----------------------------------------------------------------------------------------------------
+
+lock_file = "barewind.lock.yaml"  # digests and SHA-256 of everything below, written by `barewind lock INVENTORY`
+
+# --- What an engine host serves ----------------------------------------------------------------------------------------
+
+engine = "vllm"  # vllm
+channel = "nightly"  # nightly | stable: the tag that `barewind lock` resolves to a digest
+# image = "registry.example/vllm/vllm-openai:nightly"  # instead of the upstream image of engine and channel
+model = "mistralai/Mistral-Medium-3.5-128B"
+# model_revision = "c4be198050fb5789774a55b92ed697becfbf20ae"  # branch or commit; default: the catalog's
+# served_model_name = "mistral-medium"  # the name clients ask for; default: the model's id
+# draft = "mistralai/Mistral-Medium-3.5-128B-EAGLE"  # default: the model's draft in the catalog
+# draft_revision = "main"
+
+# accelerator = "h200"  # h100 | h200 | b200 | b300 | mi300x | mi325x | mi355x | cpu; required on engine hosts
+# accelerator_count = 8  # accelerators in the host (cpu: 1); required on engine hosts
+# tensor_parallel_size = 8  # default: accelerator_count
+# context_length = 131072  # tokens, prompt and answer together; default: the model's own
+modality = "text"  # text | image
+# images_per_prompt = 4  # with modality = "image"
+speculative = True  # EAGLE draft head; a number sets the tokens drafted per step, False turns it off
+kv_cache_dtype = "auto"  # auto | fp8
+# gpu_memory_utilization = 0.9  # share of each accelerator's memory the engine may use; default: the engine's, 0.85 with a draft
+# max_num_seqs = 128  # sequences batched at a time; default: the engine's
+# max_num_batched_tokens = 16384  # tokens per step; default: the engine's
+engine_args = {}  # any option of the engine: {"max-log-len": 100, "enforce-eager": True}; False leaves a planned one out
+engine_env = {}  # environment of the engine: {"NCCL_DEBUG": "INFO"}. Not for secrets: it is readable on the host
+
+# --- How an engine host runs it ----------------------------------------------------------------------------------------
+
+engine_port = 8000  # reachable from the balancers only
+startup_timeout = 1800  # seconds from start to the first answer
+shutdown_timeout = 600  # seconds running requests get to finish when the engine is stopped
+data_dir = "/var/lib/barewind"  # weights and caches on the host
+hub_endpoint = "https://huggingface.co"
+# hub_token_file = "~/.cache/huggingface/token"  # on the controller, mode 0600; written nowhere on the hosts
+insecure_registries = []  # registries spoken to over plain HTTP: only on a private network, images are checked by digest
+
+# --- What a balancer does (hosts of the group `balancers`) -------------------------------------------------------------
+
+endpoint_port = 8000
+stream_timeout = 2100  # seconds a client or an engine may stay silent: longer than the longest generation's pauses
+queue_timeout = 60  # seconds a request may wait for a free engine connection

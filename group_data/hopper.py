@@ -1,0 +1,4 @@
+"""Hosts with eight NVIDIA H200."""
+
+accelerator = "h200"
+accelerator_count = 8

@@ -1,0 +1,158 @@
+"""A small client of the lab's registry (Docker Registry HTTP API v2): push layers as they are made, look, derive."""
+
+import hashlib
+import http.client
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lab import topology
+from lab.errors import LabError
+
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG = "application/vnd.docker.container.image.v1+json"
+LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+REPOSITORY = "vllm/vllm-openai"
+TIMEOUT = 120  # seconds
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Something in the registry. `size` in bytes, as stored."""
+
+    digest: str
+    size: int
+
+
+def healthy() -> bool:
+    """Does the registry answer?"""
+    try:
+        return _request("GET", "/v2/", timeout=2)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def digest_of(tag: str, repository: str = REPOSITORY) -> str | None:
+    """Digest of a tag's manifest, or None when there is no such tag."""
+    status, headers, _ = _request("HEAD", f"/v2/{repository}/manifests/{tag}", headers={"Accept": MANIFEST})
+    return headers.get("Docker-Content-Digest") if status == 200 else None
+
+
+def complete(tag: str, repository: str = REPOSITORY) -> bool:
+    """Is the tag there with all of its blobs? A crash may have left a manifest without them."""
+    if digest_of(tag, repository) is None:
+        return False
+    manifest = get_manifest(tag, repository)
+    blobs = [manifest["config"], *manifest["layers"]]
+    return all(_request("HEAD", f"/v2/{repository}/blobs/{blob['digest']}")[0] == 200 for blob in blobs)
+
+
+def get_manifest(reference: str, repository: str = REPOSITORY) -> Json:
+    """A manifest by tag or digest."""
+    status, _, body = _request("GET", f"/v2/{repository}/manifests/{reference}", headers={"Accept": MANIFEST})
+    if status != 200:
+        raise LabError(f"the lab's registry has no {repository}:{reference} (status {status}); run `barewind lab up`")
+    manifest: Json = json.loads(body)
+    return manifest
+
+
+def push_blob(chunks: Iterable[bytes], repository: str = REPOSITORY) -> Blob:
+    """Upload a blob of unknown length while it is being made."""
+    status, headers, _ = _request("POST", f"/v2/{repository}/blobs/uploads/", body=b"")
+    if status != 202:
+        raise LabError(
+            f"the lab's registry refused an upload (status {status}); see `journalctl -u lab-registry` there"
+        )
+    sha, size = hashlib.sha256(), 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal size
+        for chunk in chunks:
+            sha.update(chunk)
+            size += len(chunk)
+            yield chunk
+
+    chunked = {"Transfer-Encoding": "chunked", "Content-Type": "application/octet-stream"}
+    status, headers, _ = _request("PATCH", headers["Location"], body=counted(), headers=chunked)
+    digest = f"sha256:{sha.hexdigest()}"
+    if status == 202:
+        separator = "&" if "?" in headers["Location"] else "?"
+        status, _, _ = _request("PUT", f"{headers['Location']}{separator}digest={digest}", body=b"")
+    if status != 201:
+        raise LabError(f"the lab's registry refused a blob (status {status}); see `journalctl -u lab-registry` there")
+    return Blob(digest, size)
+
+
+def push_manifest(config: Json, layers: list[Json], tag: str, repository: str = REPOSITORY) -> str:
+    """Store the configuration and a manifest that names it; returns the manifest's digest."""
+    text = json.dumps(config, sort_keys=True).encode()
+    blob = push_blob([text], repository)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": blob.digest, "size": blob.size},
+        "layers": layers,
+    }
+    body = json.dumps(manifest, sort_keys=True).encode()
+    status, _, said = _request(
+        "PUT", f"/v2/{repository}/manifests/{tag}", body=body, headers={"Content-Type": MANIFEST}
+    )
+    if status != 201:
+        raise LabError(f"the lab's registry refused the manifest of {tag} (status {status}): {said[:200]!r}")
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def derive(
+    tag: str,
+    *,
+    source: str = "nightly",
+    entrypoint: list[str] | None = None,
+    env: list[str] | None = None,
+    repository: str = REPOSITORY,
+) -> str:
+    """Another image on the same layers, for tests of upgrades and rollbacks; returns its digest.
+
+    Without further arguments it behaves as the source does and only its digest is new. `entrypoint=["false"]` makes an
+    engine that ends at once; `entrypoint=["sleep", "infinity"]` one that never answers.
+    """
+    manifest = get_manifest(source, repository)
+    _, _, body = _request("GET", f"/v2/{repository}/blobs/{manifest['config']['digest']}")
+    config: Json = json.loads(body)
+    config["config"].setdefault("Labels", {})["barewind.lab.variant"] = f"{tag}-{uuid.uuid4()}"
+    if entrypoint is not None:
+        config["config"]["Entrypoint"] = entrypoint
+    config["config"]["Env"] += env or []
+    return push_manifest(config, manifest["layers"], tag, repository)
+
+
+def delete(tag: str, repository: str = REPOSITORY) -> None:
+    """Remove a tag's manifest (and with it every tag of the same digest)."""
+    digest = digest_of(tag, repository)
+    if digest:
+        _request("DELETE", f"/v2/{repository}/manifests/{digest}")
+
+
+def _request(
+    method: str,
+    target: str,
+    *,
+    body: bytes | Iterator[bytes] | None = None,
+    headers: dict[str, str] | None = None,
+    timeout: float = TIMEOUT,
+) -> tuple[int, dict[str, str], bytes]:
+    path = target.removeprefix(f"http://{topology.REGISTRY}")
+    connection = http.client.HTTPConnection(topology.REGISTRY, timeout=timeout)
+    try:
+        connection.request(method, path, body=body, headers=headers or {}, encode_chunked=_is_chunked(headers))
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read()
+    finally:
+        connection.close()
+
+
+def _is_chunked(headers: dict[str, str] | None) -> bool:
+    return (headers or {}).get("Transfer-Encoding") == "chunked"

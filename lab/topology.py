@@ -1,0 +1,86 @@
+"""The lab's map: names, addresses, models. Data only; importing it starts nothing and needs nothing running."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from lab import paths
+
+NETWORK = "barewind-lab"
+SUBNET = "172.30.77.0/24"
+GATEWAY = "172.30.77.1"
+LABEL = "barewind.lab"
+
+USER = "ops"
+SSH_PORT = 22
+
+SERVICES = "services"
+SERVICES_ADDRESS = "172.30.77.2"
+REGISTRY = f"{SERVICES_ADDRESS}:5000"
+HUB = f"http://{SERVICES_ADDRESS}:8000"
+
+ENGINE_IMAGE = f"{REGISTRY}/vllm/vllm-openai:nightly"
+MODEL = "barewind-lab/Mistral-Tiny"
+MODEL_REVISION = "3501280000000000000000000000000000000001"
+DRAFT_MODEL = "barewind-lab/Mistral-Tiny-EAGLE"
+DRAFT_REVISION = "3501280000000000000000000000000000000002"
+
+REVISIONS = {MODEL: MODEL_REVISION, DRAFT_MODEL: DRAFT_REVISION}
+
+DEFAULT_ENGINES = 2
+MAX_ENGINES = 5
+DEFAULT_BALANCERS = 1
+MAX_BALANCERS = 2
+
+# lb1's port 8000 is published here, so that a browser on this machine reaches the endpoint.
+HTTP_ADDRESS = "127.0.0.1"
+HTTP_PORT = 8080
+HTTP_PORT_INSIDE = 8000
+
+Role = Literal["services", "balancer", "engine"]
+
+
+@dataclass(frozen=True)
+class Host:
+    """One machine of the lab. The container has the host's name behind a prefix, to stay clear of others'."""
+
+    name: str
+    address: str
+    role: Role
+
+    @property
+    def container(self) -> str:
+        """Name of the container that is this host."""
+        return f"{NETWORK}-{self.name}"
+
+
+SERVICES_HOST = Host(SERVICES, SERVICES_ADDRESS, "services")
+
+
+def layout(engines: int = DEFAULT_ENGINES, balancers: int = DEFAULT_BALANCERS) -> tuple[Host, ...]:
+    """The hosts of a lab of this size, balancers first: lb1 .10, lb2 .11, engine1 .21 and up."""
+    if not 1 <= engines <= MAX_ENGINES:
+        raise ValueError(f"engines must be 1 to {MAX_ENGINES}, not {engines}")
+    if not 1 <= balancers <= MAX_BALANCERS:
+        raise ValueError(f"balancers must be 1 to {MAX_BALANCERS}, not {balancers}")
+    return (
+        *(Host(f"lb{n}", f"172.30.77.{9 + n}", "balancer") for n in range(1, balancers + 1)),
+        *(Host(f"engine{n}", f"172.30.77.{20 + n}", "engine") for n in range(1, engines + 1)),
+    )
+
+
+def current() -> tuple[Host, ...]:
+    """The hosts of the running lab, or those of the default one when none runs."""
+    try:
+        recorded = json.loads((paths.state() / "lab.json").read_text())
+        return layout(int(recorded["engines"]), int(recorded["balancers"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return layout()
+
+
+def find(name: str) -> Host:
+    """The host (or `services`) of that name in the current lab; KeyError when there is none."""
+    for host in (SERVICES_HOST, *current()):
+        if host.name == name:
+            return host
+    raise KeyError(f"no host {name} in the lab; there are {', '.join(h.name for h in (SERVICES_HOST, *current()))}")

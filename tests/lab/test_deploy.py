@@ -1,0 +1,97 @@
+"""The main job: from bare machines to an answered request, and what stands after it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lab import hosts, topology
+from tests.lab.conftest import INVENTORY, UNIT, Run, ask, command, deploy, plans, started
+
+ENGINES = [host.name for host in topology.layout() if host.role == "engine"]
+
+
+def test_a_request_is_answered_through_the_balancer(first_deploy: Run) -> None:
+    assert first_deploy.status == 0
+    answer = ask()
+    assert answer.status_code == 200
+    assert answer.json()["usage"]["completion_tokens"] >= 1
+
+
+def test_the_draft_head_is_used(fleet: None) -> None:
+    ask()
+    for host in ENGINES:
+        address = topology.find(host).address
+        metrics = hosts.exec(host, f"curl -s http://{address}:8000/metrics").stdout
+        drafted = [line for line in metrics.splitlines() if line.startswith("vllm:spec_decode_num_drafts_total")]
+        assert drafted, f"{host} has no metric of drafts"
+        assert sum(float(line.rsplit(" ", 1)[1]) for line in drafted) > 0
+
+
+def test_second_run_changes_nothing_and_restarts_nothing(fleet: None) -> None:
+    before = [started(host, UNIT) for host in ENGINES] + [started("lb1", "haproxy.service")]
+    run = deploy()
+    assert run.status == 0
+    assert run.changed == set()
+    assert [started(host, UNIT) for host in ENGINES] + [started("lb1", "haproxy.service")] == before
+
+
+def test_dry_run_finds_no_change(fleet: None) -> None:
+    run = command("pyinfra", INVENTORY, "deploy.py", "--dry")
+    assert run.status == 0
+    assert "Detected changes" in run.output
+    rows = [line.split() for line in run.output.splitlines() if line.strip().startswith(("engine", "lb"))]
+    assert rows, run.output
+    assert all(row[2] == "-" or row[2] == "0" for row in rows), run.output
+
+
+@pytest.mark.parametrize("host", ENGINES)
+def test_what_plan_prints_is_what_runs(fleet: None, host: str) -> None:
+    plan = plans()[host]
+    found = json.loads(hosts.exec(host, "docker inspect barewind-engine").stdout)[0]
+    assert found["Config"]["Cmd"] == plan["argv"]
+    assert plan["env"].items() <= dict(one.split("=", 1) for one in found["Config"]["Env"]).items()  # type: ignore[attr-defined]
+    assert found["Config"]["Labels"]["barewind.release"] == plan["release"]
+    assert found["Config"]["Image"].endswith(plan["image"]["digest"])  # type: ignore[index]
+    assert found["HostConfig"]["NetworkMode"] == found["HostConfig"]["IpcMode"] == "host"
+
+
+def test_engines_answer_the_balancer_and_nobody_else(fleet: None) -> None:
+    url = f"http://{topology.find('engine1').address}:8000/health"
+    ask_health = ["curl", "-s", "-o", "/dev/null", "-m", "3", "-w", "%{http_code}", url]
+    assert hosts.exec("lb1", ask_health, check=False).stdout == "200"
+    assert hosts.exec("engine2", ask_health, check=False).stdout == "000"
+
+
+def test_verification_passes(fleet: None) -> None:
+    run = command("pytest", "tests/verify", "--inventory", INVENTORY, "-p", "no:cacheprovider")
+    assert run.status == 0
+
+
+def test_verification_names_host_expectation_finding_and_next_step(mended: None) -> None:
+    hosts.exec("engine2", f"systemctl stop {UNIT}")
+    run = command("pytest", "tests/verify", "--inventory", INVENTORY, "-p", "no:cacheprovider", "-k", "engine")
+    assert run.status == 1
+    assert (
+        "engine2: expected barewind-engine.service active and enabled; found ['inactive', 'enabled']. Next:"
+        in run.output
+    )
+    assert "engine1: expected" not in run.output
+
+
+def test_an_engine_that_was_stopped_is_started_again(fleet: None) -> None:
+    before = started("engine1", UNIT)
+    hosts.exec("engine2", f"systemctl stop {UNIT}")
+    run = deploy()
+    assert run.status == 0
+    assert run.changed == {"engine2"}
+    assert started("engine1", UNIT) == before
+
+
+def test_a_killed_engine_comes_back_by_itself(fleet: None) -> None:
+    before = started("engine2", UNIT)
+    hosts.exec("engine2", "docker kill barewind-engine")
+    run = command("pyinfra", INVENTORY, "tasks.gate.engines", "-y", "--limit", "engine2")
+    assert run.status == 0
+    assert started("engine2", UNIT) != before

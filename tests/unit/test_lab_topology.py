@@ -1,0 +1,52 @@
+"""The lab's map."""
+
+from pathlib import Path
+
+import pytest
+
+from lab import paths, state, topology
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def addresses() -> dict[str, str]:
+    return {host.name: host.address for host in topology.current()}
+
+
+def test_default_when_the_lab_is_down() -> None:
+    assert addresses() == {"lb1": "172.30.77.10", "engine1": "172.30.77.21", "engine2": "172.30.77.22"}
+
+
+def test_running_lab_is_what_was_recorded() -> None:
+    state.save(state.Lab(engines=3, balancers=2))
+    assert list(addresses()) == ["lb1", "lb2", "engine1", "engine2", "engine3"]
+    assert addresses()["lb2"] == "172.30.77.11"
+    assert addresses()["engine3"] == "172.30.77.23"
+
+
+def test_record_of_no_use_counts_as_down() -> None:
+    paths.state().mkdir(parents=True)
+    (paths.state() / "lab.json").write_text('{"engines": 99, "balancers": 1}')
+    assert len(addresses()) == 3
+    (paths.state() / "lab.json").write_text('{"engi')
+    assert len(addresses()) == 3
+    assert state.load() is None
+
+
+@pytest.mark.parametrize(("engines", "balancers"), [(0, 1), (6, 1), (2, 0), (2, 3)])
+def test_sizes_out_of_range(engines: int, balancers: int) -> None:
+    with pytest.raises(ValueError, match="must be 1 to"):
+        topology.layout(engines, balancers)
+
+
+def test_find_names_what_there_is() -> None:
+    assert topology.find("services").address == "172.30.77.2"
+    with pytest.raises(KeyError, match="lb1, engine1, engine2"):
+        topology.find("engine9")
+
+
+def test_revisions_are_full_commit_ids() -> None:
+    assert all(len(revision) == 40 and int(revision, 16) for revision in topology.REVISIONS.values())

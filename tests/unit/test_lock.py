@@ -1,0 +1,111 @@
+"""The lock file on disk."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from barewind import lock
+from barewind.errors import BarewindError
+from barewind.lock import Lock
+from barewind.weights import Manifest
+from tests.unit.factories import DIGEST, LAB_IMAGE, MEDIUM, REVISION, SHA256, engine_spec, lab_spec, locked
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    made = locked(engine_spec(), lab_spec()).model_copy(update={"created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)})
+    path = tmp_path / "lock.yaml"
+
+    lock.write(made, path)
+
+    assert lock.read(path) == made
+    assert path.read_text().startswith("# Written by 'barewind lock'. Review it and commit it")
+    assert [one.name for one in tmp_path.iterdir()] == ["lock.yaml"]
+
+
+def test_writing_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "lock.yaml"
+    lock.write(locked(engine_spec()), path)
+    lock.write(locked(lab_spec()), path)
+    assert list(lock.read(path).images) == [LAB_IMAGE]
+
+
+def test_the_lock_holds_no_secret(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("hf_secret")
+    spec = engine_spec(hub_token_file=str(token))
+    lock.write(locked(spec), tmp_path / "lock.yaml")
+    assert "hf_secret" not in (tmp_path / "lock.yaml").read_text()
+
+
+def test_a_missing_lock_is_an_empty_one(tmp_path: Path) -> None:
+    assert lock.read(tmp_path / "none.yaml") == Lock()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("images: [", "not YAML"),
+        ("- a\n", "Input should be a valid dictionary"),
+        ("", "Input should be a valid dictionary"),
+        ("version: 2\n", "key 'version': Input should be less than or equal to 1"),
+        ("imagse: {}\n", "key 'imagse': Extra inputs are not permitted"),
+        ("images: {a: {digest: latest, size: 1}}\n", "key 'images.a.digest': String should match pattern"),
+        (f"images: {{a: {{digest: '{DIGEST}', size: -1}}}}\n", "key 'images.a.size': Input should be greater than"),
+        ("weights: [{model: m}]\n", "key 'weights.0.requested': Field required"),
+    ],
+)
+def test_a_damaged_lock_names_the_key_and_the_way_out(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "lock.yaml"
+    path.write_text(text)
+    with pytest.raises(BarewindError) as caught:
+        lock.read(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert said in str(caught.value)
+    assert str(caught.value).endswith("; write it again with 'barewind lock INVENTORY'.")
+
+
+@pytest.mark.parametrize("field", ["revision", "sha256"])
+def test_a_manifest_is_pinned_to_a_commit_and_checksums(field: str) -> None:
+    good = {
+        "model": "m",
+        "requested": "main",
+        "revision": REVISION,
+        "layout": "mistral",
+        "files": {"a": {"size": 1, "sha256": SHA256}},
+    }
+    Manifest.model_validate(good)
+    bad = yaml.safe_load(yaml.safe_dump(good))
+    (bad if field == "revision" else bad["files"]["a"])[field] = "main"
+    with pytest.raises(ValueError, match=field):
+        Manifest.model_validate(bad)
+
+
+def test_checksums_are_what_sha256sum_reads() -> None:
+    manifest = locked(engine_spec()).weights[0]
+    assert manifest.checksums == f"{SHA256}  consolidated.safetensors\n{SHA256}  params.json\n"
+    assert manifest.size == 60 * 2**30 + 1200
+
+
+@pytest.mark.parametrize(
+    ("changes", "reference"),
+    [
+        ({}, "docker.io/vllm/vllm-openai:nightly"),
+        ({"channel": "stable"}, "docker.io/vllm/vllm-openai:v0.32.0"),
+        ({"accelerator": "mi300x"}, "docker.io/vllm/vllm-openai-rocm:nightly"),
+        ({"accelerator": "b200"}, "docker.io/vllm/vllm-openai:nightly"),
+        ({"image": "r/x:1", "channel": "stable"}, "r/x:1"),
+    ],
+)
+def test_the_image_a_host_asks_for(changes: dict[str, str], reference: str) -> None:
+    assert lock.image_reference(engine_spec(**changes)) == reference
+
+
+def test_the_weights_a_host_asks_for() -> None:
+    commit = "c4be198050fb5789774a55b92ed697becfbf20ae"
+    assert lock.wanted_weights(engine_spec()) == [(MEDIUM, commit), (f"{MEDIUM}-EAGLE", "main")]
+    assert lock.wanted_weights(engine_spec(speculative=False, model_revision="v2")) == [(MEDIUM, "v2")]
+    assert lock.wanted_weights(engine_spec(speculative=2, draft_revision="v3"))[1] == (f"{MEDIUM}-EAGLE", "v3")

@@ -1,0 +1,340 @@
+"""Operations: only the difference becomes commands (data files under operations/), and what the commands do in a shell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api import OperationError
+from pyinfra.context import ctx_host, ctx_state
+from pyinfra_testing.operations import make_operation_tests, parse_commands
+from pyinfra_testing.util import FakeState, create_host
+
+from barewind.facts.weights import WeightDirectories
+from barewind.operations import ManagedFile
+from barewind.operations.barrier import barrier
+from barewind.operations.docker import engine, pulled
+from barewind.operations.engine import serving
+from barewind.operations.gate import answers
+from barewind.operations.haproxy import configured
+from barewind.operations.weights import present
+from tests.unit.conftest import Programs, Shell
+
+DATA = Path(__file__).parent / "operations"
+
+TestDockerEngine = make_operation_tests("barewind.operations", "docker.engine", DATA / "docker.engine")
+TestDockerPulled = make_operation_tests("barewind.operations", "docker.pulled", DATA / "docker.pulled")
+TestEngineServing = make_operation_tests("barewind.operations", "engine.serving", DATA / "engine.serving")
+TestHaproxyConfigured = make_operation_tests("barewind.operations", "haproxy.configured", DATA / "haproxy.configured")
+
+IMAGE = "docker.io/vllm/vllm-openai@sha256:12"
+UNIT = ManagedFile("/etc/systemd/system/e.service", "[Unit]\n")
+FIREWALL = ManagedFile("/etc/barewind/e.nft", "table\n")
+CONFIG = ManagedFile("/etc/haproxy/haproxy.cfg", "global\n")
+DIRECTORY = "/var/lib/barewind/weights/org--model/c0ffee-mistral"
+SUMS = "5e5e  params.json\n"
+
+DOCKER = {"packages": ["docker.io"], "insecure_registries": ["r:5000"]}
+SERVING = {
+    "unit": "e.service",
+    "release": "0123456789ab",
+    "container": "c",
+    "unit_file": UNIT,
+    "firewall": FIREWALL,
+    "others": [],
+}
+WEIGHTS = {"directory": DIRECTORY, "checksums": SUMS, "image": IMAGE, "job": {"model": "org/model"}}
+GATE = {"url": "http://10.0.0.11:8000", "model": "m", "unit": "e.service", "timeout": 60}
+
+
+def on_host(*files: ManagedFile) -> dict[str, dict[str, str]]:
+    return {
+        file.path: {
+            "mode": file.mode,
+            "owner": "root",
+            "group": "root",
+            "sha256": hashlib.sha256(file.content.encode()).hexdigest(),
+        }
+        for file in files
+    }
+
+
+DONE: list[tuple[Any, dict[str, Any], str, Any]] = [
+    (
+        engine,
+        DOCKER,
+        "docker.DockerHost",
+        {
+            "packages": ["docker.io", "curl"],
+            "daemon": '{"insecure-registries": ["r:5000", "other:1"]}',
+            "active": True,
+            "enabled": True,
+            "insecure_registries": ["other:1", "r:5000"],
+        },
+    ),
+    (pulled, {"reference": IMAGE}, "docker.ImagePresent", True),
+    (
+        serving,
+        SERVING,
+        "engine.EngineUnit",
+        {
+            "files": on_host(UNIT, FIREWALL),
+            "active": True,
+            "enabled": True,
+            "needs_reload": False,
+            "release": "0123456789ab",
+        },
+    ),
+    (
+        configured,
+        {"packages": ["haproxy"], "config": CONFIG},
+        "haproxy.HaproxyHost",
+        {"packages": ["haproxy"], "files": on_host(CONFIG), "active": True, "enabled": True},
+    ),
+    (
+        present,
+        WEIGHTS,
+        "weights.WeightDirectories",
+        {DIRECTORY: {"intact": True, "checksums": hashlib.sha256(SUMS.encode()).hexdigest()}},
+    ),
+    (answers, GATE, "completion.Answers", True),
+]
+NAMES = [one[0]._inner.__module__.rsplit(".", 1)[1] + "." + one[0]._inner.__name__ for one in DONE]
+
+
+class AnyArguments(dict[str, Any]):
+    """A fact's value, whatever the arguments it is asked with."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __getitem__(self, key: str) -> Any:
+        return self.value
+
+
+def run(operation: Any, arguments: dict[str, Any], fact: str, value: Any) -> list[Any]:
+    """The commands of an operation on a host called gpu-h1."""
+    state = FakeState()
+    host = create_host(state, facts={fact: {}} if fact else {})
+    host.name = "gpu-h1"
+    if fact:
+        host.fact.facts[fact].data = AnyArguments(value)
+    with ctx_state.use(state), ctx_host.use(host):
+        return parse_commands(list(operation._inner(**arguments)))
+
+
+@pytest.mark.parametrize(("operation", "arguments", "fact", "value"), DONE, ids=NAMES)
+def test_nothing_to_do_no_command(operation: Any, arguments: dict[str, Any], fact: str, value: Any) -> None:
+    assert run(operation, arguments, fact, value) == []
+
+
+@pytest.mark.parametrize(("operation", "arguments", "fact", "value"), DONE, ids=NAMES)
+def test_what_cannot_be_read_is_not_changed(operation: Any, arguments: dict[str, Any], fact: str, value: Any) -> None:
+    with pytest.raises(
+        OperationError, match=r"^gpu-h1: the state of .* could not be read; see the error above, mend it"
+    ):
+        run(operation, arguments, fact, None)
+
+
+def test_a_barrier_has_no_command() -> None:
+    assert run(barrier, {}, "", None) == []
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"x"', "1"])
+def test_a_daemon_json_that_is_none_is_left_alone(text: str) -> None:
+    facts = DONE[0][3] | {"daemon": text}
+    with pytest.raises(
+        OperationError, match=r"^gpu-h1: /etc/docker/daemon.json is no JSON object .*; correct it by hand"
+    ):
+        run(engine, DOCKER, "docker.DockerHost", facts)
+
+
+def test_docker_that_runs_but_is_not_enabled_takes_new_registries_over_in_the_same_run() -> None:
+    facts = DONE[0][3] | {"enabled": False, "daemon": "{}", "insecure_registries": []}
+    assert "systemctl reload docker.service" in run(engine, DOCKER, "docker.DockerHost", facts)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {},
+        {DIRECTORY: {"intact": False, "checksums": hashlib.sha256(SUMS.encode()).hexdigest()}},
+        {DIRECTORY: {"intact": True, "checksums": "0" * 64}},
+        {"/elsewhere": {"intact": True, "checksums": hashlib.sha256(SUMS.encode()).hexdigest()}},
+    ],
+    ids=["missing", "changed", "other files", "elsewhere"],
+)
+def test_weights_that_are_not_right_are_fetched_with_the_token_on_standard_input(found: dict[str, Any]) -> None:
+    (command,) = run(present, WEIGHTS | {"token": "hf_secret"}, "weights.WeightDirectories", found)
+
+    assert json.loads(command["_stdin"]) == {
+        "model": "org/model",
+        "host": "gpu-h1",
+        "directory": DIRECTORY,
+        "token": "hf_secret",
+    }
+    assert "hf_secret" not in command["command"]
+    parent = "/var/lib/barewind/weights/org--model"
+    assert command["command"].startswith(f"mkdir -p {parent} && docker run --rm -i ")
+    assert f" -v {parent}:{parent} " in command["command"]
+    assert f" --entrypoint python3 {IMAGE} -c " in command["command"]
+
+
+def test_the_program_reaches_the_container_unharmed(shell: Shell, programs: Programs) -> None:
+    from barewind.remote import fetch_weights
+
+    (command,) = run(present, WEIGHTS, "weights.WeightDirectories", {})
+    programs(mkdir="", docker='for last in "$@"; do :; done; printf %s "$last" > program; cat > job')
+    done = shell(command["command"], stdin=command["_stdin"])
+    assert done.returncode == 0
+    assert shell("cat program").stdout == Path(fetch_weights.__file__).read_text()
+    assert json.loads(shell("cat job").stdout)["host"] == "gpu-h1"
+
+
+# --- What the commands do ----------------------------------------------------------------------------------------------
+
+
+def managed(file: ManagedFile) -> tuple[str, str]:
+    (command,) = parse_commands([file.write()])
+    return command["command"], command["_stdin"]
+
+
+@pytest.mark.parametrize("mode", ["644", "600", "755"])
+def test_a_managed_file_is_written_whole_with_its_mode(
+    shell: Shell, programs: Programs, tmp_path: Path, mode: str
+) -> None:
+    programs(chown="echo $@ > owner")  # needs root
+    path = tmp_path / "a folder" / "it's a file"
+    content = "line\n$HOME `id` \\ 'x' \"y\"\nno newline at the end"
+    command, stdin = managed(ManagedFile(str(path), content, mode=mode))
+
+    done = shell(command, stdin=stdin)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert path.read_text() == content
+    assert f"{path.stat().st_mode & 0o777:o}" == mode
+    assert [one.name for one in path.parent.iterdir()] == ["it's a file"]
+    assert (tmp_path / "owner").read_text().startswith("root:root ")
+    assert content not in command
+
+
+def test_a_managed_file_that_cannot_be_finished_leaves_the_old_one(
+    shell: Shell, programs: Programs, tmp_path: Path
+) -> None:
+    programs(chown="exit 1")
+    path = tmp_path / "file"
+    path.write_text("old")
+    command, stdin = managed(ManagedFile(str(path), "new"))
+    assert shell(command, stdin=stdin).returncode != 0
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"mode": "600"}, {"owner": "ops"}, {"group": "ops"}, {"sha256": "0" * 64}],
+    ids=lambda one: next(iter(one)),
+)
+def test_a_managed_file_differs_in_content_mode_and_owner(changes: dict[str, str]) -> None:
+    same = on_host(CONFIG)
+    assert not CONFIG.differs(same)
+    assert CONFIG.differs({CONFIG.path: same[CONFIG.path] | changes})
+    assert CONFIG.differs({})
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_configuration_that_haproxy_refuses_never_replaces_the_one_in_use(
+    shell: Shell, programs: Programs, tmp_path: Path, refused: bool
+) -> None:
+    path = tmp_path / "haproxy.cfg"
+    path.write_text("old")
+    facts = {"packages": [], "files": {}, "active": True, "enabled": True}
+    config = ManagedFile(str(path), "new")
+    _, replace = run(configured, {"packages": [], "config": config}, "haproxy.HaproxyHost", facts)
+    (tmp_path / "haproxy.cfg.candidate").write_text("new")
+    programs(haproxy="echo 'parsing error' >&2; exit 1" if refused else "", systemctl="echo $@ > asked")
+
+    done = shell(replace)
+
+    assert path.read_text() == ("old" if refused else "new")
+    assert (done.returncode != 0) is refused
+    assert (tmp_path / "asked").exists() is not refused
+    if refused:
+        assert "gpu-h1: HAProxy refuses the new configuration, see above; the old one stays in use" in done.stderr
+
+
+def test_an_image_that_cannot_be_pulled_says_what_to_do(shell: Shell, programs: Programs) -> None:
+    (command,) = run(pulled, {"reference": IMAGE}, "docker.ImagePresent", False)
+    programs(docker="echo 'manifest unknown' >&2; exit 1")
+    failed = shell(command)
+    assert failed.returncode != 0
+    assert f"gpu-h1: image {IMAGE} cannot be pulled. Nothing that runs was touched." in failed.stderr
+    assert "manifest unknown" in failed.stderr
+    programs(docker='[ "$*" = "pull -q docker.io/vllm/vllm-openai@sha256:12" ]')
+    assert shell(command).returncode == 0
+
+
+def wait_for_engine(shell: Shell, programs: Programs, timeout: int = 3600, **host: str) -> Any:
+    """Run the gate with a clock that goes one minute further at every look."""
+    (command,) = run(answers, GATE | {"timeout": timeout}, "completion.Answers", False)
+    programs(
+        **{
+            "curl": "echo 'Connection refused' >&2; exit 7",
+            "systemctl": unit_is("active"),
+            "journalctl": "echo 'RuntimeError: out of memory'",
+            "sleep": "",
+            "date": "echo x >> looks; echo $(($(wc -l < looks) * 60))",
+        }
+        | host
+    )
+    return shell(command)
+
+
+def test_the_gate_opens_when_the_engine_answers(shell: Shell, programs: Programs) -> None:
+    curl = 'echo x >> tries; [ $(wc -l < tries) -ge 3 ] && echo \'{"usage": {"completion_tokens": 1}}\''
+    done = wait_for_engine(shell, programs, curl=curl)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shell("wc -l < tries").stdout.strip() == "3"
+
+
+def unit_is(state: str, restarts: int = 0) -> str:
+    """A unit that had been restarted seven times before, and is restarted so many times while the gate looks."""
+    count = f"echo x >> asked; n=$(($(wc -l < asked) - 1)); [ $n -gt {restarts} ] && n={restarts}; echo $((7 + n))"
+    return f'case "$*" in *NRestarts*) {count};; *) echo {state};; esac'
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ({"systemctl": unit_is("failed")}, "its unit failed."),
+        ({"systemctl": unit_is("activating", 2)}, "its unit was restarted 2 times."),
+        ({"systemctl": unit_is("active")}, "the time limit of 3600 s is over."),
+        ({"systemctl": "exit 1"}, "the time limit of 3600 s is over."),
+    ],
+    ids=["failed", "restarted", "time", "no systemctl"],
+)
+def test_the_gate_gives_up_with_reason_and_log(
+    shell: Shell, programs: Programs, host: dict[str, str], why: str
+) -> None:
+    done = wait_for_engine(shell, programs, **host)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0] == "RuntimeError: out of memory"
+    assert lines[1].startswith(f"gpu-h1: http://10.0.0.11:8000 does not answer: {why} Last answer: Connection refused")
+    assert lines[-1] == "gpu-h1: the log above ends with the reason; more of it: journalctl -u e.service"
+
+
+def test_one_restart_is_forgiven(shell: Shell, programs: Programs) -> None:
+    curl = 'echo x >> tries; [ $(wc -l < tries) -ge 5 ] && echo \'{"usage": {"completion_tokens": 1}}\''
+    done = wait_for_engine(shell, programs, systemctl=unit_is("active", 1), curl=curl)
+    assert done.returncode == 0
+
+
+def test_the_fact_of_the_weights_is_asked_for_the_directory_in_question() -> None:
+    assert f"for d in {DIRECTORY}; do" in WeightDirectories().command([DIRECTORY])

@@ -1,0 +1,321 @@
+"""Spec and lock -> what a host runs: the whole argument list, and when a release is another one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from barewind.errors import BarewindError
+from barewind.lock import Lock, LockedImage
+from barewind.plan import plan_host, plan_site, require_locked
+from barewind.site import Site
+from tests.unit.factories import (
+    DIGEST,
+    DRAFT_REVISION,
+    LAB_IMAGE,
+    LAB_MODEL,
+    MEDIUM,
+    REVISION,
+    engine_spec,
+    lab_spec,
+    locked,
+    plan,
+)
+
+H200 = [
+    "/models/mistralai/Mistral-Medium-3.5-128B",
+    *("--served-model-name", "mistralai/Mistral-Medium-3.5-128B"),
+    *("--host", "192.0.2.11"),
+    *("--port", "8000"),
+    *("--tokenizer-mode", "mistral"),
+    *("--config-format", "mistral"),
+    *("--load-format", "mistral"),
+    *("--tensor-parallel-size", "8"),
+    *("--max-model-len", "262144"),
+    "--enable-auto-tool-choice",
+    *("--tool-call-parser", "mistral"),
+    *("--reasoning-parser", "mistral"),
+    *("--shutdown-timeout", "600"),
+    "--language-model-only",
+    "--speculative-config",
+    '{"model": "/models/mistralai/Mistral-Medium-3.5-128B-EAGLE", "method": "eagle", '
+    '"num_speculative_tokens": 3, "max_model_len": 65536}',
+    *("--gpu-memory-utilization", "0.85"),
+]
+ENV = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CACHE_ROOT": "/cache",
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+
+def after(argv: list[str], flag: str) -> str:
+    return argv[argv.index(flag) + 1]
+
+
+def test_eight_h200_text_only() -> None:
+    command = plan(engine_spec()).command
+    assert command.argv == H200
+    assert command.env == ENV
+
+
+def test_mi300x() -> None:
+    made = plan(engine_spec(accelerator="mi300x", context_length=131072))
+    expected = [*H200[:-2], "--no-enable-prefix-caching", *H200[-2:]]
+    expected[expected.index("262144")] = "131072"
+
+    assert made.command.argv == expected
+    assert made.command.env == ENV | {"VLLM_ROCM_USE_AITER": "1", "SAFETENSORS_FAST_GPU": "1"}
+    assert made.image == "docker.io/vllm/vllm-openai-rocm:nightly"
+
+
+def test_lab_host_without_accelerator() -> None:
+    args = {"enforce-eager": True, "max-num-seqs": 8}
+    assert plan(lab_spec(engine_args=args)).command.argv == [
+        "/models/barewind-lab/Mistral-Tiny",
+        *("--served-model-name", "barewind-lab/Mistral-Tiny"),
+        *("--host", "172.30.77.21"),
+        *("--port", "8000"),
+        *("--tokenizer-mode", "mistral"),
+        *("--config-format", "mistral"),
+        *("--load-format", "mistral"),
+        *("--tensor-parallel-size", "1"),
+        *("--max-model-len", "2048"),
+        "--enable-auto-tool-choice",
+        *("--tool-call-parser", "mistral"),
+        *("--reasoning-parser", "mistral"),
+        *("--shutdown-timeout", "30"),
+        "--language-model-only",
+        "--speculative-config",
+        '{"model": "/models/barewind-lab/Mistral-Tiny-EAGLE", "method": "eagle", '
+        '"num_speculative_tokens": 3, "max_model_len": 2048}',
+        "--enforce-eager",
+        *("--max-num-seqs", "8"),
+    ]
+
+
+@pytest.mark.parametrize(("per_prompt", "shown"), [(None, '{"image": 4}'), (2, '{"image": 2}')])
+def test_image_modality_loads_the_vision_tower(per_prompt: int | None, shown: str) -> None:
+    at = H200.index("--language-model-only")
+    expected = [*H200[:at], "--limit-mm-per-prompt", shown, *H200[at + 1 :]]
+    assert plan(engine_spec(modality="image", images_per_prompt=per_prompt)).command.argv == expected
+
+
+def test_without_speculation_there_is_no_draft_and_the_engines_own_memory_share() -> None:
+    made = plan(engine_spec(speculative=False))
+    assert made.command.argv == H200[: H200.index("--speculative-config")]
+    assert made.as_json()["draft"] is None
+    assert [manifest.model for manifest in made.manifests] == [MEDIUM]
+
+
+def test_optional_limits_are_passed_on() -> None:
+    argv = plan(
+        engine_spec(
+            gpu_memory_utilization=0.92,
+            max_num_seqs=64,
+            max_num_batched_tokens=16384,
+            kv_cache_dtype="fp8",
+            tensor_parallel_size=4,
+            engine_port=8100,
+            served_model_name="medium",
+            speculative=5,
+            context_length=32768,
+        )
+    ).command.argv
+
+    assert after(argv, "--gpu-memory-utilization") == "0.92"
+    assert after(argv, "--max-num-seqs") == "64"
+    assert after(argv, "--max-num-batched-tokens") == "16384"
+    assert after(argv, "--kv-cache-dtype") == "fp8"
+    assert after(argv, "--tensor-parallel-size") == "4"
+    assert after(argv, "--port") == "8100"
+    assert after(argv, "--served-model-name") == "medium"
+    draft = json.loads(after(argv, "--speculative-config"))
+    assert draft["num_speculative_tokens"] == 5
+    assert draft["max_model_len"] == 32768  # the draft's limit is never above the model's
+
+
+@pytest.mark.parametrize(
+    ("engine_args", "gone", "added"),
+    [
+        ({"max-log-len": 100}, [], ["--max-log-len", "100"]),
+        ({"max_log_len": 100}, [], ["--max-log-len", "100"]),
+        ({"--max-log-len": 100}, [], ["--max-log-len", "100"]),
+        ({"enforce-eager": True}, [], ["--enforce-eager"]),
+        ({"enforce-eager": False}, [], []),
+        ({"gpu-memory-utilization": 0.8}, ["--gpu-memory-utilization", "0.85"], ["--gpu-memory-utilization", "0.8"]),
+        ({"enable-auto-tool-choice": False}, ["--enable-auto-tool-choice"], []),
+        ({"tool_call_parser": False}, ["--tool-call-parser", "mistral"], []),
+        ({"compilation-config": {"level": 3}}, [], ["--compilation-config", '{"level": 3}']),
+    ],
+)
+def test_engine_args_add_replace_and_leave_out(engine_args: dict[str, Any], gone: list[str], added: list[str]) -> None:
+    expected = list(H200)
+    if gone:
+        at = expected.index(gone[0])
+        assert expected[at : at + len(gone)] == gone
+        del expected[at : at + len(gone)]
+    assert plan(engine_spec(engine_args=engine_args)).command.argv == expected + added
+
+
+def test_engine_env_adds_and_replaces() -> None:
+    made = plan(engine_spec(engine_env={"NCCL_DEBUG": "INFO", "VLLM_NO_USAGE_STATS": "0"}))
+    assert made.command.env == ENV | {"NCCL_DEBUG": "INFO", "VLLM_NO_USAGE_STATS": "0"}
+    assert "--env=NCCL_DEBUG=INFO" in made.container
+    assert "--env=VLLM_NO_USAGE_STATS=0" in made.container
+
+
+def test_container_options_per_vendor() -> None:
+    weights = "/var/lib/barewind/weights"
+    common = [
+        "--name=barewind-engine",
+        "--rm",
+        "--pull=never",
+        "--network=host",
+        "--ipc=host",
+        "--ulimit=stack=67108864",
+        "--security-opt=no-new-privileges",
+        "--log-driver=none",
+    ]
+    mounts = [
+        f"--volume={weights}/mistralai--Mistral-Medium-3.5-128B/{REVISION}-mistral:/models/{MEDIUM}:ro",
+        f"--volume={weights}/mistralai--Mistral-Medium-3.5-128B-EAGLE/{DRAFT_REVISION}-mistral:/models/{MEDIUM}-EAGLE:ro",
+        "--volume=/var/lib/barewind/cache:/cache",
+    ]
+    env = [
+        "--env=HF_HUB_OFFLINE=1",
+        "--env=VLLM_CACHE_ROOT=/cache",
+        "--env=VLLM_HTTP_TIMEOUT_KEEP_ALIVE=75",
+        "--env=VLLM_NO_USAGE_STATS=1",
+    ]
+    pinned_memory = "--ulimit=memlock=-1"
+    amd = ["--device=/dev/kfd", "--device=/dev/dri", "--group-add=video", "--security-opt=seccomp=unconfined"]
+    aiter = ["--env=SAFETENSORS_FAST_GPU=1", "--env=VLLM_ROCM_USE_AITER=1"]
+
+    assert list(plan(engine_spec()).container) == [*common, pinned_memory, "--gpus=all", *mounts, *env]
+    on_amd = list(plan(engine_spec(accelerator="mi300x")).container)
+    assert on_amd == [*common, pinned_memory, *amd, *mounts, *sorted([*env, *aiter])]
+    assert list(plan(lab_spec()).container)[: len(common) + 1] == [
+        *common,
+        f"--volume={weights}/barewind-lab--Mistral-Tiny/{REVISION}-mistral:/models/{LAB_MODEL}:ro",
+    ]
+
+
+def test_the_data_directory_is_where_the_weights_and_caches_are() -> None:
+    made = plan(engine_spec(data_dir="/raid"))
+    assert made.directories[0] == f"/raid/weights/mistralai--Mistral-Medium-3.5-128B/{REVISION}-mistral"
+    assert "--volume=/raid/cache:/cache" in made.container
+
+
+def test_url_of_an_ipv6_host_is_bracketed() -> None:
+    assert plan(engine_spec(address="fd00::1")).url == "http://[fd00::1]:8000"
+    assert plan(engine_spec()).url == "http://192.0.2.11:8000"
+
+
+@pytest.mark.parametrize(
+    ("changes", "lock_changes"),
+    [
+        ({}, {"digest": "sha256:" + "2b" * 32}),
+        ({}, {"revision": "e" * 40}),
+        ({}, {"draft_revision": "e" * 40}),
+        ({"speculative": False}, {}),
+        ({"context_length": 65536}, {}),
+        ({"engine_args": {"enforce-eager": True}}, {}),
+        ({"engine_env": {"NCCL_DEBUG": "INFO"}}, {}),
+        ({"data_dir": "/raid"}, {}),
+    ],
+)
+def test_a_release_is_another_when_anything_that_matters_is(
+    changes: dict[str, Any], lock_changes: dict[str, str]
+) -> None:
+    before = plan(engine_spec())
+    after_change = plan(engine_spec(**changes), **lock_changes)
+    assert before.release is not None
+    assert after_change.release is not None
+    assert after_change.release != before.release
+
+
+def test_a_release_is_the_same_on_a_host_of_another_name() -> None:
+    assert plan(engine_spec(host="gpu-h9", groups=("other",))).release == plan(engine_spec()).release
+    # times and registries that the container never sees
+    assert plan(engine_spec(startup_timeout=60, insecure_registries=["r:5000"])).release == plan(engine_spec()).release
+
+
+def test_the_same_image_by_tag_or_by_digest_is_the_same_release() -> None:
+    by_digest = engine_spec(image=f"docker.io/vllm/vllm-openai:nightly@{DIGEST}")
+    assert plan(by_digest, digest="sha256:" + "9" * 64).digest == DIGEST  # the reference's own digest has the last word
+    assert plan(by_digest).release == plan(engine_spec()).release
+    assert plan(by_digest).pinned_image == f"docker.io/vllm/vllm-openai@{DIGEST}"
+
+
+def test_a_host_that_the_lock_does_not_hold_has_a_plan_but_no_release() -> None:
+    spec = engine_spec()
+    made = plan_host(spec, Lock())
+
+    assert made.command.argv == H200
+    assert (made.release, made.digest, made.manifests) == (None, None, ())
+    assert made.revisions == ((MEDIUM, "c4be198050fb5789774a55b92ed697becfbf20ae"), (f"{MEDIUM}-EAGLE", "main"))
+    with pytest.raises(
+        BarewindError, match=r"^gpu-h1: image docker.io/vllm/vllm-openai:nightly is not locked; run: barewind lock"
+    ):
+        _ = made.pinned_image
+
+
+def test_a_lock_without_the_draft_is_not_enough() -> None:
+    spec = engine_spec()
+    half = locked(spec)
+    half = half.model_copy(update={"weights": half.weights[:1]})
+    assert plan_host(spec, half).release is None
+    with pytest.raises(
+        BarewindError,
+        match=rf"^barewind.lock.yaml: does not hold weights {MEDIUM}-EAGLE@main; run: barewind lock INVENTORY$",
+    ):
+        require_locked(plan_site(Site({"gpu-h1": spec}, {}, "barewind.lock.yaml"), half), "barewind.lock.yaml")
+
+
+def test_everything_missing_from_the_lock_is_named_once() -> None:
+    site = Site({"a": engine_spec(host="a"), "b": engine_spec(host="b", speculative=False)}, {}, "x.yaml")
+    with pytest.raises(BarewindError) as caught:
+        require_locked(plan_site(site, Lock()), "x.yaml")
+    assert str(caught.value) == (
+        f"x.yaml: does not hold weights {MEDIUM}@c4be198050fb5789774a55b92ed697becfbf20ae, weights {MEDIUM}-EAGLE@main, "
+        "image docker.io/vllm/vllm-openai:nightly; run: barewind lock INVENTORY"
+    )
+    require_locked(plan_site(site, locked(*site.engines.values())), "x.yaml")
+
+
+def test_another_revision_than_the_locked_one_is_not_locked() -> None:
+    old, new = engine_spec(model_revision="main"), engine_spec(model_revision="v2")
+    assert plan_host(old, locked(old)).release is not None
+    assert plan_host(new, locked(old)).release is None
+    # the commit itself is as good as the branch it was locked from
+    assert plan_host(engine_spec(model_revision=REVISION), locked(old)).release == plan_host(old, locked(old)).release
+
+
+def test_shape_of_the_json() -> None:
+    spec = lab_spec()
+    made = plan(spec).as_json()
+
+    assert set(made) == {
+        *("host", "groups", "accelerator", "accelerator_count", "engine", "image", "model", "draft", "port"),
+        *("argv", "env", "container_args", "reasons", "release"),
+    }
+    assert json.loads(json.dumps(made)) == made
+    assert made["host"] == "engine1"
+    assert made["groups"] == ["engines", "lab"]
+    assert made["image"] == {"reference": LAB_IMAGE, "digest": DIGEST}
+    assert made["model"] == {"id": LAB_MODEL, "revision": REVISION, "layout": "mistral"}
+    assert made["draft"] == {"id": f"{LAB_MODEL}-EAGLE", "revision": DRAFT_REVISION, "layout": "mistral"}
+    assert made["port"] == 8000
+    flags = {argument for argument in made["argv"] if argument.startswith("--")}
+    assert set(made["reasons"]) == flags
+    assert all(made["reasons"].values())
+
+
+def test_an_image_given_by_digest_needs_no_lock_entry() -> None:
+    spec = engine_spec(image=f"registry.example/vllm@{DIGEST}")
+    lock = locked(spec).model_copy(update={"images": {"other": LockedImage(digest=DIGEST, size=1)}})
+    assert plan_host(spec, lock).pinned_image == f"registry.example/vllm@{DIGEST}"

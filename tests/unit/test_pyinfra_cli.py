@@ -1,0 +1,216 @@
+"""The real `pyinfra` command in a folder of its own, with pyinfra's @fake connector in place of hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barewind import lock
+from tests.unit.factories import MEDIUM, engine_spec, locked
+
+REPOSITORY = Path(__file__).parents[2]
+PYINFRA = Path(sys.executable).with_name("pyinfra")
+
+
+def sections(**lines: list[str]) -> list[str]:
+    """What a fact's script prints."""
+    return [line for name, body in lines.items() for line in (f"@@barewind:{name}", *body)] + ["@@barewind:end"]
+
+
+def responses(**host: list[str]) -> dict[str, Any]:
+    """What a host answers: in order, but for what is given, and with nothing installed yet."""
+    seen = {
+        "os": ["debian 12"],
+        "machine": ["x86_64"],
+        "init": ["systemd"],
+        "memory": [str(2000 * 2**20)],
+        "clock": [f"{time.time():.9f}"],
+        "disks": [f"/var/lib/barewind {900 * 2**30} /", f"/var/lib/docker {900 * 2**30} /"],
+        "nvidia": ["NVIDIA H200, 143771 MiB, 580.126.09"] * 8,
+    }
+    return {
+        "/etc/os-release": sections(**seen | host),
+        "docker info": sections(packages=[], daemon=[], active=[], enabled=[], registries=[]),
+        "echo @@barewind:image": sections(image=[]),
+        "echo @@barewind:weights": sections(weights=[]),
+        "echo @@barewind:state": sections(files=[], state=[], release=[]),
+        "echo @@barewind:answer": sections(answer=[]),
+        "is-active haproxy.service": sections(packages=[], files=[], active=[], enabled=[]),
+    }
+
+
+def engine(number: int, answers: dict[str, Any] | None = None, **data: Any) -> tuple[str, dict[str, Any]]:
+    """An engine host of the inventory."""
+    values = {"address": f"10.0.0.{number}", "accelerator": "h200", "accelerator_count": 8}
+    return (f"@fake/gpu{number}", values | data | {"fake_responses": answers or responses()})
+
+
+def balancer() -> tuple[str, dict[str, Any]]:
+    """A balancer of the inventory; made anew in each test, for it tells the time."""
+    return ("@fake/lb1", {"address": "10.0.0.9", "fake_responses": responses(nvidia=[], disks=[])})
+
+
+class Clone:
+    """A user's clone of the repository: its own inventory and lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for name in ("config.py", "deploy.py"):
+            shutil.copy(REPOSITORY / name, path / name)
+        shutil.copytree(REPOSITORY / "tasks", path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+        lock.write(locked(engine_spec()), path / "barewind.lock.yaml")
+
+    def inventory(self, text: str | None = None, **groups: list[Any]) -> None:
+        """Write site.py."""
+        (self.path / "site.py").write_text(text or "".join(f"{name} = {hosts!r}\n" for name, hosts in groups.items()))
+
+    def pyinfra(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command."""
+        env = os.environ | {"PYINFRA_FAKE_DELAY": "0", "PYINFRA_FAKE_DELAY_JITTER": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run([PYINFRA, *arguments], cwd=self.path, env=env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
+    assert done.returncode != 0
+    for text in said:
+        assert text in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Starting operation" not in done.stderr
+
+
+def test_the_whole_order_of_a_first_deploy(clone: Clone) -> None:
+    clone.inventory(engines=[engine(1), engine(2)], balancers=[balancer()])
+
+    done = clone.pyinfra("site.py", "deploy.py", "--dry", "--json")
+
+    assert done.returncode == 0, done.stderr
+    gpus, balancers = ["@fake/gpu1", "@fake/gpu2"], ["@fake/lb1"]
+    assert [(one["name"], sorted(one["hosts_with_change"])) for one in json.loads(done.stdout)["plan"]] == [
+        ("Docker | Engine", gpus),
+        ("Image | By digest", gpus),
+        (f"Weights | {MEDIUM}", gpus),
+        (f"Weights | {MEDIUM}-EAGLE", gpus),
+        ("Engine | Unit", gpus),
+        ("Gate | Engine answers", gpus),
+        ("Every engine answers", []),
+        ("Balancer | HAProxy", balancers),
+        (f"Gate | Endpoint answers for {MEDIUM}", balancers),
+    ]
+
+
+def test_one_failing_engine_stops_the_deploy_before_the_balancer_and_no_secret_is_shown(clone: Clone) -> None:
+    token = clone.path / "token"
+    token.write_text("hf_very_secret")
+    token.chmod(0o600)
+    broken = {"journalctl -u barewind-engine": {"success": False, "stderr": "out of memory"}}  # the gate's command
+    clone.inventory(
+        engines=[engine(1, hub_token_file=str(token)), engine(2, responses() | broken)], balancers=[balancer()]
+    )
+
+    done = clone.pyinfra("site.py", "deploy.py", "-y", "-vvv", "--debug")
+
+    assert done.returncode != 0
+    started = [line.split(": ", 1)[1].strip() for line in done.stderr.splitlines() if "Starting operation: " in line]
+    assert started[-1].startswith("Gate | Engine answers")
+    assert f"Weights | {MEDIUM}" in "\n".join(started)
+    assert "out of memory" in done.stderr
+    assert "docker run --rm -i" in done.stderr  # the command that gets the token on its standard input was shown
+    shown = done.stdout + done.stderr
+    logs = "".join(file.read_text() for file in clone.path.glob("*.log"))
+    assert "hf_very_secret" not in shown + logs
+
+
+def test_preflight_asks_each_host_once(clone: Clone) -> None:
+    clone.inventory(engines=[engine(1, responses(os=["debian 10"])), engine(2)])
+    done = clone.pyinfra("site.py", "deploy.py", "-y", "--debug")
+    asked = [line for line in done.stderr.splitlines() if "simulating command" in line and "os-release" in line]
+    assert len(asked) == 2
+
+
+def test_preflight_shows_every_problem_of_every_host_in_one_table_and_nothing_runs(clone: Clone) -> None:
+    clone.inventory(
+        engines=[engine(1, responses(os=["debian 10"], listener=["nginx"])), engine(2, responses(nvidia=[]))],
+        balancers=[balancer()],
+    )
+
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+
+    assert_refused(done, "preflight: 3 problem(s) on 2 host(s), see the table; nothing was changed")
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stderr.splitlines() if "│" in line]
+    assert [row[:2] for row in rows] == [
+        ["@fake/gpu1", "runs debian 10"],
+        ["@fake/gpu1", "port 8000 is taken by 'nginx'"],
+        ["@fake/gpu2", "nvidia-smi reports no accelerator, the inventory says 8 x h200"],
+    ]
+
+
+def test_a_host_whose_state_cannot_be_read_is_a_row_of_the_table_too(clone: Clone) -> None:
+    unreadable = responses() | {"/etc/os-release": {"success": False, "stderr": "sudo: a password is required"}}
+    clone.inventory(engines=[engine(1, unreadable), engine(2, responses(os=["debian 10"]))])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert_refused(
+        done, "sudo: a password is required", "its state cannot be read", "preflight: 2 problem(s) on 2 host(s)"
+    )
+
+
+def test_without_a_lock_nothing_runs_and_the_next_step_is_named(clone: Clone) -> None:
+    (clone.path / "barewind.lock.yaml").unlink()
+    clone.inventory(engines=[engine(1)])
+    assert_refused(clone.pyinfra("site.py", "deploy.py", "-y"), "nothing was changed", "run: barewind lock INVENTORY")
+
+
+def test_a_limit_deploys_only_what_it_names(clone: Clone) -> None:
+    clone.inventory(engines=[engine(1), engine(2, responses(os=["debian 10"]))], balancers=[balancer()])
+    done = clone.pyinfra("site.py", "deploy.py", "--dry", "--json", "--limit", "@fake/gpu1")
+    assert done.returncode == 0, done.stderr
+    hosts = {host for one in json.loads(done.stdout)["plan"] for host in one["hosts_with_change"]}
+    assert hosts == {"@fake/gpu1"}
+
+
+@pytest.mark.parametrize(
+    ("inventory", "arguments", "said"),
+    [
+        (None, ["nowhere.py"], "nowhere.py: no such inventory file; see inventory/prod.py for an example."),
+        ("engines = []\n", ["site.py"], "site.py: no host in it; see inventory/prod.py for an example."),
+        (
+            "engines = [('@fake/a', 'h200')]\n",
+            ["site.py"],
+            "site.py: group 'engines', host 1: found ('@fake/a', 'h200'); write \"name\" or (\"name\", {\"key\": value}).",
+        ),
+        (
+            "engines = [('@fake/a', {'adress': '10.0.0.1', 'accelerator': 'h200', 'accelerator_count': 8})]\n",
+            ["site.py"],
+            "site.py: host '@fake/a': key 'adress': unknown; did you mean 'address'?",
+        ),
+        (
+            "engines = [('@fake/a', {'address': '10.0.0.1', 'accelerator': 'h200', 'accelerator_count': 8})]\n",
+            ["site.py", "--limit", "nobody"],
+            "",
+        ),
+        (
+            "engines = [('@fake/a', {'address': '10.0.0.1', 'accelerator': 'h200', 'accelerator_count': 8})]\n",
+            ["site.py", "--limit", "engine*", "--exclude", "@fake/a"],
+            "",
+        ),
+    ],
+    ids=["missing", "empty", "malformed host", "misspelled key", "limit without a match", "all excluded"],
+)
+def test_what_pyinfra_lets_pass_with_status_0_is_refused(
+    clone: Clone, inventory: str | None, arguments: list[str], said: str
+) -> None:
+    clone.inventory(inventory or "engines = []\n")
+    file, *options = arguments
+    assert_refused(clone.pyinfra(file, "deploy.py", "-y", *options), said or "no host")
