@@ -74,6 +74,10 @@ def status(as_json: bool) -> None:
         click.echo(json.dumps(seen.as_json(), indent=2))
     elif not seen.up:
         click.echo("The lab is down. Bring it up with `barewind lab up`.")
+    elif not seen.engine_running:
+        click.echo(
+            "No Docker Engine answers, so the lab's hosts are off. Run `barewind lab up`: it keeps what they hold."
+        )
     else:
         table = Table("host", "address", "role", "state")
         for host in seen.hosts:

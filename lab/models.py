@@ -25,6 +25,8 @@ LAYERS = 2
 VOCABULARY = 131072  # what the tokenizer brings
 CONTEXT = 32768
 
+TOKENIZER = "tekken.json"
+
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -69,7 +71,7 @@ def write(tiny: Tiny, tokenizer: Path, directory: Path) -> None:
         with (work / name).open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
-    shutil.copyfile(tokenizer, work / "tekken.json")
+    shutil.copyfile(tokenizer, work / TOKENIZER)
     shutil.rmtree(directory, ignore_errors=True)
     work.rename(directory)
 

@@ -30,7 +30,7 @@ class Status:
     def complete(self) -> bool:
         """Everything there and answering."""
         hosts = all(host.state == "running" for host in self.hosts)
-        return self.up and hosts and self.registry and self.hub and self.image is not None
+        return self.engine_running and self.up and hosts and self.registry and self.hub and self.image is not None
 
     def as_json(self) -> dict[str, object]:
         """For `status --json`."""
@@ -41,7 +41,7 @@ def look() -> Status:
     """Observe the lab; changes nothing."""
     lab = state.load()
     if not docker.answers():
-        return Status(engine_running=False, up=False)
+        return Status(engine_running=False, up=lab is not None)
     found = docker.containers()
     hosts = [_host(host, found) for host in (topology.SERVICES_HOST, *(lab or state.Lab()).hosts)]
     registry_up = registry.healthy()

@@ -98,8 +98,16 @@ def _files(steps: Steps) -> None:
 
 
 def _models_made() -> bool:
-    """The index is written last: where it is, the models are whole."""
-    return (paths.cache() / "models" / "index.json").exists()
+    """The index is written last: where it is, and names today's files, the models are whole."""
+    try:
+        index = json.loads((paths.cache() / "models" / "index.json").read_text())
+        made = {
+            repository: {name: facts["sha256"] for name, facts in entry["files"].items() if name != models.TOKENIZER}
+            for repository, entry in index.items()
+        }
+    except (OSError, ValueError, KeyError):
+        return False
+    return made == models.DIGESTS
 
 
 def _make_models() -> None:
