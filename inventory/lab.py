@@ -17,6 +17,7 @@ _settings = {
     "image": _lab.ENGINE_IMAGE,
     "insecure_registries": [_lab.REGISTRY],
     "hub_endpoint": _lab.HUB,
+    "hub_token_file": str(_paths.state() / "hub_token"),
     "accelerator": "cpu",
     "accelerator_count": 1,
     "context_length": 2048,

@@ -202,6 +202,7 @@ Description={description}
 After=network.target
 
 [Service]
+EnvironmentFile=-/etc/lab-hub.env
 ExecStart={command}
 Restart=always
 RestartSec=1
@@ -225,4 +226,5 @@ def _provision_services(host: Host) -> None:
     }
     for path, content in files.items():
         exec(host, f"cat > {path}", text=content)
+    exec(host, "umask 077; cat > /etc/lab-hub.env", text=f"LAB_HUB_TOKEN={keys.hub_token()}\n")
     exec(host, "systemctl daemon-reload && systemctl enable --now lab-registry lab-hub")

@@ -2,7 +2,8 @@
 
 It runs inside `services` with nothing but the standard library: `python3 hub.py MODELS PORT`. MODELS holds index.json
 (see `index` below) and the files, MODELS/ORG/NAME/FILE. It differs from the real hub in that large files come from
-the same address without a redirect to a storage network, in that there is no Xet protocol, and no sign-in.
+the same address without a redirect to a storage network, in that there is no Xet protocol, and in that one token opens
+the repositories in GATED (environment LAB_HUB_TOKEN; without it none is gated).
 
 Faults for tests are set over HTTP under /_lab/, which the real hub does not have:
     POST   /_lab/faults    {"path": "*/consolidated.safetensors", "kind": "corrupt", "times": 1}
@@ -17,6 +18,7 @@ Kinds: `corrupt` flips a byte of the body, `truncate` closes the connection half
 import fnmatch
 import hashlib
 import json
+import os
 import re
 import sys
 import threading
@@ -28,6 +30,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 LARGE = 10 * 1024 * 1024  # bytes; from here on the real hub keeps a file in large file storage (LFS)
 CHUNK = 1024 * 1024
 LFS_SUFFIXES = (".safetensors",)
+GATED = (
+    "barewind-lab/Mistral-Tiny-EAGLE",
+)  # their files want the token; their description is for everyone, as on the real hub
 
 Json = dict[str, Any]
 Headers = dict[str, str]
@@ -62,9 +67,10 @@ class Hub(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], models: Path) -> None:
+    def __init__(self, address: tuple[str, int], models: Path, token: str | None = None) -> None:
         super().__init__(address, Request)
         self.models = models
+        self.token = token
         self.repositories: Json = json.loads((models / "index.json").read_text())
         self.lock = threading.Lock()
         self.faults: list[Json] = []
@@ -179,6 +185,11 @@ class Request(BaseHTTPRequestHandler):
         repository = self._repository(name, revision)
         if repository is None:
             return
+        token = self.server.token
+        if token and name in GATED and self.headers.get("Authorization") != f"Bearer {token}":
+            return self._error(
+                401, "GatedRepo", f"Access to model {name} is restricted. You must be authenticated to access it."
+            )
         facts = repository["files"].get(file)
         commit = {"X-Repo-Commit": repository["revision"]}
         if facts is None:
@@ -275,4 +286,5 @@ def _span(asked: str | None, size: int) -> tuple[int, int] | None:
 
 
 if __name__ == "__main__":
-    Hub(("0.0.0.0", int(sys.argv[2])), Path(sys.argv[1])).serve_forever()  # noqa: S104 - the lab's own network
+    everywhere = ("0.0.0.0", int(sys.argv[2]))  # noqa: S104 - the lab's own network
+    Hub(everywhere, Path(sys.argv[1]), os.environ.get("LAB_HUB_TOKEN")).serve_forever()

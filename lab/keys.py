@@ -1,5 +1,6 @@
-"""SSH: one key for the lab, made at `up`, and the hosts' own keys written down before anyone connects."""
+"""Secrets of the lab, made at `up`: one SSH key, the hub's token; and the hosts' keys, known before anyone connects."""
 
+import secrets
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,6 +17,18 @@ def private_path() -> Path:
 def known_hosts_path() -> Path:
     """known_hosts with exactly the lab's hosts."""
     return paths.state() / "known_hosts"
+
+
+def hub_token_path() -> Path:
+    """The token that opens the hub's gated repository."""
+    return paths.state() / "hub_token"
+
+
+def hub_token() -> str:
+    """Have a token."""
+    if not hub_token_path().exists():
+        state.write_text(hub_token_path(), f"hf_lab{secrets.token_hex(12)}\n", mode=0o600)
+    return hub_token_path().read_text().strip()
 
 
 def ensure() -> str:

@@ -137,8 +137,8 @@ def started(host: str, unit: str) -> str:
     return hosts.exec(host, f"systemctl show -P ExecMainStartTimestampMonotonic {unit}").stdout.strip()
 
 
-def weights(host: str) -> str:
-    """The directory of the model's weights on a host."""
-    plan = plans()[host]["model"]
+def weights(host: str, which: str = "model") -> str:
+    """The directory of the weights of a host's model or draft."""
+    plan = plans()[host][which]
     assert isinstance(plan, dict)
     return f"/var/lib/barewind/weights/{str(plan['id']).replace('/', '--')}/{plan['revision']}-{plan['layout']}"

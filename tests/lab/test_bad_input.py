@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import hosts, hub_control, topology
+from lab import hosts, hub_control, topology, wait
 from lab.keys import known_hosts_path
 from tests.lab.conftest import UNIT, ask, deploy, started, weights
 
@@ -120,7 +120,7 @@ def test_hub_that_sends_wrong_bytes(mended: None) -> None:
 
 
 def test_hub_down(mended: None) -> None:
-    hosts.exec(topology.SERVICES, "systemctl stop hub")
+    hosts.exec(topology.SERVICES, "systemctl stop lab-hub")
     try:
         run = deploy()  # every host has the weights
         assert run.status == 0
@@ -132,7 +132,26 @@ def test_hub_down(mended: None) -> None:
         assert re.search(r"engine2: weights \S+: \S+ cannot be fetched from http://172.30.77.2:8000", run.output)
         assert ask().status_code == 200
     finally:
-        hosts.exec(topology.SERVICES, "systemctl start hub")
+        hosts.exec(topology.SERVICES, "systemctl start lab-hub")
+        wait.until(hub_control.healthy, 30, "the hub does not answer")
+
+
+def test_token_that_does_not_open_a_gated_repository(mended: None, tmp_path: Path) -> None:
+    directory = weights("engine2", "draft")
+    hosts.exec("engine2", f"rm -rf {directory}")
+    token = tmp_path / "token"
+    token.write_text("hf_of_somebody_else")
+    token.chmod(0o600)
+    run = deploy("--data", f"hub_token_file={token}")
+    assert run.status != 0
+    assert re.search(r"engine2: weights \S+-EAGLE@\S+: \S+ cannot be fetched from \S+ .GatedRepoError", run.output)
+    assert "hf_of_somebody_else" not in run.output
+
+    token.chmod(0o644)
+    run = deploy("--data", f"hub_token_file={token}")
+    assert run.status != 0
+    assert f"chmod 600 {token}" in run.output
+    assert run.changed == set()
 
 
 def test_no_host_left_is_an_error(fleet: None) -> None:

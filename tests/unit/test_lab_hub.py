@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -154,3 +155,25 @@ def test_requests_are_recorded(server: hub.Hub, endpoint: str) -> None:
     status, _, body = get(f"{endpoint}/_lab/requests")
     assert status == 200
     assert len(json.loads(body)) == 1
+
+
+def test_gated_repository_wants_the_token(tmp_path: Path) -> None:
+    name = hub.GATED[0]
+    folder = tmp_path / "models" / name
+    folder.mkdir(parents=True)
+    (folder / "params.json").write_text("{}")
+    (tmp_path / "models" / "index.json").write_text(json.dumps(hub.index(tmp_path / "models", {name: "0" * 40})))
+    made = hub.Hub(("127.0.0.1", 0), tmp_path / "models", token="right")
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    api = HfApi(endpoint=f"http://127.0.0.1:{made.server_address[1]}", token=False)
+    try:
+        assert api.model_info(name).sha == "0" * 40
+        with pytest.raises(GatedRepoError):
+            api.hf_hub_download(name, "params.json", local_dir=tmp_path / "without")
+        with pytest.raises(GatedRepoError):
+            api.hf_hub_download(name, "params.json", local_dir=tmp_path / "wrong", token="wrong")
+        assert (
+            Path(api.hf_hub_download(name, "params.json", local_dir=tmp_path / "x", token="right")).read_text() == "{}"
+        )
+    finally:
+        made.shutdown()
