@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from barewind import catalog
+from barewind.documents import read_yaml
 from barewind.errors import BarewindError
 from barewind.spec import EngineSpec
 from barewind.weights import Manifest
@@ -52,7 +53,7 @@ def read(path: str | Path) -> Lock:
     if not file.exists():
         return Lock()
     try:
-        return Lock.model_validate(yaml.safe_load(file.read_text()))
+        return Lock.model_validate(read_yaml(file.read_text()))
     except (OSError, UnicodeDecodeError) as error:
         raise BarewindError(f"{path}: cannot be read ({error}); correct 'lock_file'.") from error
     except (ValidationError, yaml.YAMLError) as error:

@@ -11,6 +11,7 @@ from barewind.plan import EnginePlan
 SUPPORTED_SYSTEMS = ("debian 12", "ubuntu 22.04", "ubuntu 24.04")
 _CLOCK_TOLERANCE = 30  # seconds; beyond it TLS, tokens and the order of log lines suffer
 _UNPACKED = 3.0  # an image's layers compressed and unpacked at the same time, against their compressed size (inferred)
+_OLDEST_DOCKER = 20  # the first major release with --pull on `docker run`, which the unit uses
 _SPARE = 2 * 2**30  # bytes left free for logs and caches
 _GIB = 2**30
 DOCKER_DIR = "/var/lib/docker"
@@ -47,7 +48,7 @@ def check_engine(plan: EnginePlan, facts: dict[str, Any], *, now: float) -> list
                 "stop it or choose another 'engine_port'",
             )
         )
-    return found + _check_accelerators(plan, facts)
+    return found + _check_runtime(host, facts["docker"]) + _check_accelerators(plan, facts)
 
 
 def check_balancer(host: str, port: int, facts: dict[str, Any], *, now: float) -> list[Problem]:
@@ -95,6 +96,25 @@ def check_system(host: str, facts: dict[str, Any], *, now: float) -> list[Proble
             )
         )
     return found
+
+
+def _check_runtime(host: str, docker: dict[str, str] | None) -> list[Problem]:
+    """None is fine: it will be installed. What stands in for Docker, or is too old for it, is not."""
+    if docker is None:
+        return []
+    if "podman" in docker["program"] or "/snap" in docker["program"]:
+        return [
+            Problem(
+                host,
+                f"'docker' is {docker['program']}, not Docker Engine of a package",
+                "remove it (apt remove podman-docker, snap remove docker): the unit needs docker.service",
+            )
+        ]
+    major = docker["version"].split(".")[0]
+    if not major.isdigit() or int(major) < _OLDEST_DOCKER:
+        found = docker["version"] or "unknown"
+        return [Problem(host, f"Docker {found} is older than {_OLDEST_DOCKER}.10", "upgrade docker.io or docker-ce")]
+    return []
 
 
 def _check_disks(plan: EnginePlan, facts: dict[str, Any]) -> list[Problem]:

@@ -11,13 +11,10 @@ from pyinfra.api import Host
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.facts import get_fact
 from pyinfra.context import ctx_host
-from rich.console import Console
-from rich.table import Table
 
 from barewind.facts.host import HostFacts
 from barewind.plan import CONTAINER
 from barewind.preflight import DOCKER_DIR, Problem, check_balancer, check_engine
-from tasks import balancer, docker
 from tasks.fleet import fleet
 from tasks.once import once
 
@@ -50,13 +47,21 @@ def _problems() -> tuple[Problem, ...]:
         else:
             found += check_balancer(one.name, balancers[one.name].endpoint_port, seen, now=now)
     if found:
-        table = Table("host", "finding", "what to do", title="Preflight")
-        for problem in found:
-            table.add_row(problem.host, problem.finding, problem.remedy)
-        console = Console(stderr=True)
-        console.width = max(console.width, 160) if not console.is_terminal else console.width
-        console.print(table)
+        _print(found)
     return tuple(found)
+
+
+def _print(found: list[Problem]) -> None:
+    from rich.console import Console  # slow to import, and rarely needed
+    from rich.table import Table
+
+    table = Table("host", "finding", "what to do", title="Preflight")
+    for problem in found:
+        table.add_row(problem.host, problem.finding, problem.remedy)
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)  # columns: a log has no screen to fit
+    console.print(table)
 
 
 def _facts(one: Host) -> tuple[dict[str, Any] | None, float]:
@@ -67,11 +72,10 @@ def _facts(one: Host) -> tuple[dict[str, Any] | None, float]:
             "port": plan.spec.engine_port,
             "image": plan.pinned_image,
             "weights": list(plan.directories),
-            "packages": docker.PACKAGES,
         }
     else:
         port = fleet().site.balancers[one.name].endpoint_port
-        wanted = {"paths": [], "port": port, "image": "", "weights": [], "packages": balancer.PACKAGES}
+        wanted = {"paths": [], "port": port, "image": "", "weights": []}
     before = time.time()
     with ctx_host.use(one):
         seen = get_fact(state, one, HostFacts, kwargs={"container": CONTAINER, **wanted}, apply_failed_hosts=False)

@@ -23,18 +23,22 @@ def download() -> None:
         token = read_token(plan.spec)
     except BarewindError as error:
         raise PyinfraError(str(error)) from error
-    for manifest in plan.manifests:
-        present(
-            name=manifest.model,
-            directory=manifest.directory(plan.spec.data_dir),
-            checksums=manifest.checksums,
-            image=plan.pinned_image,
-            job={
-                "model": manifest.model,
-                "revision": manifest.revision,
-                "endpoint": plan.spec.hub_endpoint,
-                "files": {name: file.model_dump() for name, file in manifest.files.items()},
-            },
-            token=token,
-            _timeout=_DOWNLOAD,
-        )
+    present(
+        name="Of model and draft",
+        downloads=[
+            {
+                "directory": manifest.directory(plan.spec.data_dir),
+                "checksums": manifest.checksums,
+                "job": {
+                    "model": manifest.model,
+                    "revision": manifest.revision,
+                    "endpoint": plan.spec.hub_endpoint,
+                    "files": {name: file.model_dump() for name, file in manifest.files.items()},
+                },
+            }
+            for manifest in plan.manifests
+        ],
+        image=plan.pinned_image,
+        token=token,
+        _timeout=_DOWNLOAD,
+    )

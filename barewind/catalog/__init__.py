@@ -9,9 +9,9 @@ from functools import cache
 from importlib import resources
 from typing import Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from barewind.documents import read_yaml
 from barewind.errors import BarewindError
 
 
@@ -62,7 +62,7 @@ Entry = TypeVar("Entry", bound=BaseModel)
 
 
 def _load(file: str, entry: type[Entry]) -> dict[str, Entry]:
-    document = yaml.safe_load((resources.files(__package__) / file).read_text())
+    document = read_yaml((resources.files(__package__) / file).read_text())
     found: dict[str, Entry] = {}
     for name, values in document.items():
         try:

@@ -19,21 +19,18 @@ class HostFacts(FactBase[dict[str, Any]]):
     + container: name of our own container
     + image: image by digest
     + weights: directories of weights
-    + packages: packages the host is to have
 
     ```
     {"os": "debian 12", "machine": "x86_64", "init": "systemd", "memory_kib": 32873724, "clock": 1763779200.1,
      "disks": {"/var/lib/barewind": {"free": 85899345920, "mount": "/"}}, "listener": None | "nginx" | "container",
-     "docker": "20.10.24" | None, "image_present": False, "weights_present": [], "packages": ["docker.io"],
+     "docker": {"program": "/usr/bin/docker", "version": "20.10.24"} | None, "image_present": False, "weights_present": [],
      "nvidia": [{"name": ..., "memory_mib": ..., "driver": ...}], "amd": []}
     ```
     """
 
     abstract = False
 
-    def command(
-        self, paths: list[str], port: int, container: str, image: str, weights: list[str], packages: list[str]
-    ) -> str:
+    def command(self, paths: list[str], port: int, container: str, image: str, weights: list[str]) -> str:
         return script(
             os='. /etc/os-release; echo "$ID $VERSION_ID"',
             machine="uname -m",
@@ -45,10 +42,9 @@ class HostFacts(FactBase[dict[str, Any]]):
             listener=f"pid=$(ss -Hltnp | awk '$4 ~ /:{port}$/' | grep -o 'pid=[0-9]*' | head -n 1 | cut -d= -f2); "
             f'if [ -n "$pid" ]; then id=$(docker inspect -f "{{{{.Id}}}}" {shlex.quote(container)}); '
             'if [ -n "$id" ] && grep -q "$id" "/proc/$pid/cgroup"; then echo container; else cat "/proc/$pid/comm"; fi; fi',
-            docker="docker version -f '{{.Server.Version}}'",
+            docker='docker=$(command -v docker) && readlink -f "$docker" && docker --version',
             image=f"docker image inspect -f present {shlex.quote(image)}" if image else "true",
             weights=f'for d in {quoted(weights)}; do [ -f "$d/.verified" ] && echo "$d"; done' if weights else "true",
-            packages=f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {quoted(packages)}",
             nvidia=accelerators.NVIDIA,
             amd=accelerators.AMD,
         )
@@ -71,10 +67,9 @@ class HostFacts(FactBase[dict[str, Any]]):
             "clock": _number(first("clock")),
             "disks": disks,
             "listener": first("listener"),
-            "docker": _version(first("docker")),
+            "docker": _docker(found.get("docker", [])),
             "image_present": first("image") == "present",
             "weights_present": found.get("weights", []),
-            "packages": [line.split()[0] for line in found.get("packages", []) if line.endswith(" installed")],
             "nvidia": accelerators.read_nvidia(found.get("nvidia", [])),
             "amd": accelerators.read_amd(found.get("amd", [])),
         }
@@ -88,5 +83,9 @@ def _number(text: str | None) -> float:
         return 0.0
 
 
-def _version(text: str | None) -> str | None:
-    return text if text and re.match(r"^\d+\.", text) else None
+def _docker(lines: list[str]) -> dict[str, str] | None:
+    """Where the docker command really is, and its version ("Docker version 28.1.1, build ..." or another tool's words)."""
+    if not lines:
+        return None
+    version = re.search(r"\d+(\.\d+)+", lines[1]) if len(lines) > 1 else None
+    return {"program": lines[0], "version": version[0] if version else ""}

@@ -92,7 +92,6 @@ HOST_ARGUMENTS: dict[str, Any] = {
     "port": 8000,
     "container": "barewind-engine",
     "image": "r/x@sha256:12",
-    "packages": ["docker.io", "curl"],
 }
 BARE = {"nvidia_smi": "exit 127", "amd_smi": "exit 127", "docker": "exit 127", "ss": "", "dpkg_query": ""}
 
@@ -103,7 +102,7 @@ def host_facts(shell: Shell, tmp_path: Path, **arguments: Any) -> dict[str, Any]
 
 
 def test_host_facts_of_this_very_machine(shell: Shell, programs: Programs, tmp_path: Path) -> None:
-    programs(**BARE)
+    programs(**{name: text for name, text in BARE.items() if name != "docker"})
     facts = host_facts(shell, tmp_path)
 
     assert facts["machine"] == os.uname().machine
@@ -113,8 +112,15 @@ def test_host_facts_of_this_very_machine(shell: Shell, programs: Programs, tmp_p
     nearest = facts["disks"][str(tmp_path / "not" / "there")]
     assert nearest["mount"] == facts["disks"][str(tmp_path)]["mount"]
     assert nearest["free"] == pytest.approx(os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize, rel=0.1)
-    assert (facts["listener"], facts["docker"], facts["image_present"], facts["packages"]) == (None, None, False, [])
+    assert (facts["listener"], facts["image_present"]) == (None, False)
     assert (facts["nvidia"], facts["amd"]) == ([], [])
+
+
+def test_a_host_without_docker(shell: Shell, programs: Programs, tmp_path: Path) -> None:
+    programs(**{name: text for name, text in BARE.items() if name != "docker"})
+    command = HostFacts().command(paths=[], weights=[], **HOST_ARGUMENTS)
+    found = printed(shell, command.replace("command -v docker", "command -v no-such-docker"))
+    assert HostFacts().process(found)["docker"] is None
 
 
 def test_host_facts_of_a_host_that_serves(shell: Shell, programs: Programs, tmp_path: Path) -> None:
@@ -122,17 +128,17 @@ def test_host_facts_of_a_host_that_serves(shell: Shell, programs: Programs, tmp_
     weights.mkdir()
     (weights / ".verified").write_text("")
     programs(
-        docker='case "$*" in "version"*) echo 28.1.1;; "image inspect"*) echo present;; "inspect"*) echo 0badc0de;; esac',
-        dpkg_query="echo docker.io installed; echo curl not-installed",
+        docker='case "$*" in "--version") echo Docker version 28.1.1, build 4eba377;; '
+        '"image inspect"*) echo present;; "inspect"*) echo 0badc0de;; esac',
         nvidia_smi="echo 'NVIDIA H200, 143771 MiB, 580.126.09'",
         amd_smi="exit 127",
         ss="echo 'LISTEN 0 4096 10.0.0.11:8000 0.0.0.0:* users:((\"vllm\",pid=1234,fd=3))'",
         grep='[ "$1" = -q ] && exit 0; exec /bin/grep "$@"',  # the container's id is in the process's cgroup
     )
     facts = host_facts(shell, tmp_path, weights=[str(weights), str(tmp_path / "none")])
-    assert facts["docker"] == "28.1.1"
+    assert facts["docker"]["program"].endswith("/docker")
+    assert facts["docker"]["version"] == "28.1.1"
     assert facts["image_present"] is True
-    assert facts["packages"] == ["docker.io"]
     assert facts["weights_present"] == [str(weights)]
     assert facts["nvidia"] == [{"name": "NVIDIA H200", "memory_mib": 143771, "driver": "580.126.09"}]
     assert facts["listener"] == "container"

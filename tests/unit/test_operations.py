@@ -46,7 +46,7 @@ SERVING = {
     "firewall": FIREWALL,
     "others": [],
 }
-WEIGHTS = {"directory": DIRECTORY, "checksums": SUMS, "image": IMAGE, "job": {"model": "org/model"}}
+WEIGHTS = {"downloads": [{"directory": DIRECTORY, "checksums": SUMS, "job": {"model": "org/model"}}], "image": IMAGE}
 GATE = {"url": "http://10.0.0.11:8000", "model": "m", "unit": "e.service", "timeout": 60}
 
 
@@ -185,6 +185,14 @@ def test_weights_that_are_not_right_are_fetched_with_the_token_on_standard_input
     assert command["command"].startswith(f"mkdir -p {parent} && docker run --rm -i ")
     assert f" -v {parent}:{parent} " in command["command"]
     assert f" --entrypoint python3 {IMAGE} -c " in command["command"]
+
+
+def test_only_the_directory_that_is_not_right_is_fetched() -> None:
+    draft = {"directory": f"{DIRECTORY}-draft", "checksums": SUMS, "job": {"model": "org/draft"}}
+    found = {DIRECTORY: {"intact": True, "checksums": hashlib.sha256(SUMS.encode()).hexdigest()}}
+    both = WEIGHTS | {"downloads": [*WEIGHTS["downloads"], draft]}
+    (command,) = run(present, both, "weights.WeightDirectories", found)
+    assert json.loads(command["_stdin"])["model"] == "org/draft"
 
 
 def test_the_program_reaches_the_container_unharmed(shell: Shell, programs: Programs) -> None:

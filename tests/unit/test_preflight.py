@@ -28,7 +28,6 @@ def facts(**changes: Any) -> dict[str, Any]:
         "docker": None,
         "image_present": False,
         "weights_present": [],
-        "packages": [],
         "nvidia": [H200] * 8,
         "amd": [],
     } | changes
@@ -173,3 +172,24 @@ def test_a_host_without_accelerator_is_not_asked_for_one() -> None:
 
 def test_all_problems_of_a_host_come_together() -> None:
     assert len(found(os="debian 11", machine="aarch64", init=None, memory_kib=1, clock=0, listener="x", nvidia=[])) == 7
+
+
+@pytest.mark.parametrize(
+    ("docker", "finding"),
+    [
+        (None, None),
+        ({"program": "/usr/bin/docker", "version": "20.10.24"}, None),
+        (
+            {"program": "/usr/bin/podman", "version": "4.3.1"},
+            "'docker' is /usr/bin/podman, not Docker Engine of a package",
+        ),
+        (
+            {"program": "/snap/bin/docker", "version": "27.2.0"},
+            "'docker' is /snap/bin/docker, not Docker Engine of a package",
+        ),
+        ({"program": "/usr/bin/docker", "version": "19.03.8"}, "Docker 19.03.8 is older than 20.10"),
+        ({"program": "/usr/bin/docker", "version": ""}, "Docker unknown is older than 20.10"),
+    ],
+)
+def test_container_runtime(docker: dict[str, str] | None, finding: str | None) -> None:
+    assert [one for one, _ in found(docker=docker)] == ([finding] if finding else [])
