@@ -8,7 +8,7 @@ BIN := .venv/bin
 UV := 0.13.9
 DEMO := pyinfra inventory/lab.py deploy.py -y
 
-.PHONY: setup demo test check lab-down bench
+.PHONY: setup demo test check lab-down schema bench
 
 setup: .venv/.complete
 
@@ -31,7 +31,17 @@ check: setup
 	$(BIN)/pytest tests/unit
 
 test: check
+	$(BIN)/pytest tests/conformance
 	$(BIN)/pytest tests/lab
+
+# Options of the engines, read from their own parsers into barewind/catalog/flags/.
+schema: setup
+	$(BIN)/python tools/schema.py
+
+# Barewind against Ansible, on a lab that has been deployed to; and planning 10, 100 and 1000 hosts.
+bench: setup
+	$(BIN)/python -m bench.noop
+	$(BIN)/python -m bench.planning
 
 lab-down: setup
 	$(BIN)/barewind lab down

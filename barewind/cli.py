@@ -16,7 +16,8 @@ from rich.text import Text
 
 from barewind import inventory, lock
 from barewind.errors import BarewindError
-from barewind.plan import EnginePlan, plan_site
+from barewind.fit import Fit
+from barewind.plan import EnginePlan, check, plan_site
 from barewind.site import Site, read_site
 from lab.cli import lab
 
@@ -64,8 +65,9 @@ def plan(inventory_file: str, data: tuple[str, ...], only: str | None, as_json: 
         plans = {only: plans[only]}
     if as_json:
         click.echo(json.dumps([one.as_json() for one in plans.values()], indent=2))
-        return
-    _show(plans, site)
+    else:
+        _show(plans, site)
+    check(plans)
 
 
 @main.command("lock")
@@ -128,6 +130,8 @@ def _show(plans: dict[str, EnginePlan], site: Site) -> None:
         console.print(f"image   {first.image} -> {first.digest or 'not locked: barewind lock INVENTORY'}")
         for role, (model, revision) in zip(("model", "draft"), first.revisions, strict=False):
             console.print(f"{role}   {model} @ {revision} ({first.layout} layout)")
+        if first.sizing.fit is not None:
+            console.print(_fit_line(first.sizing.fit))
         table = Table("option", "value", "reason", box=None, header_style="dim")
         for option in first.command.options:
             flag, *value = option.arguments()
@@ -139,6 +143,14 @@ def _show(plans: dict[str, EnginePlan], site: Site) -> None:
         console.print(
             f"\n{name}: balancer on port {spec.endpoint_port}, least connections over {len(site.engines)} engines"
         )
+
+
+def _fit_line(fit: Fit) -> str:
+    fits = "fits" if fit.fits else "DOES NOT FIT"
+    return (
+        f"memory  {fits}: {fit.weights_mib / 1024:.1f} GiB of weights per accelerator, room for {fit.kv_token_capacity} "
+        f"tokens of KV cache, {fit.concurrent_sequences} sequences of {fit.context_length} tokens"
+    )
 
 
 def _without_address(plan_: EnginePlan) -> tuple[str, ...]:

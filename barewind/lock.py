@@ -79,29 +79,13 @@ def write(lock: Lock, path: str | Path) -> None:
         raise BarewindError(f"{path}: cannot be written ({error.strerror}); correct 'lock_file'.") from error
 
 
-def image_reference(spec: EngineSpec) -> str:
-    """The image a host asks for, by tag or digest, before the lock has its say."""
-    if spec.image:
-        return spec.image
-    engine = catalog.engines()[spec.engine]
-    vendor = catalog.accelerators()[spec.accelerator].vendor
-    assert vendor != "none", "spec validation asks for an image where there is no vendor"  # noqa: S101
-    return f"{engine.images[vendor]}:{engine.channels[spec.channel]}"
-
-
-def wanted_weights(spec: EngineSpec) -> list[tuple[str, str]]:
+def wanted_weights(spec: EngineSpec, draft: str | None) -> list[tuple[str, str]]:
     """Model and draft of a host as (repository, requested revision); the model comes first."""
     models = catalog.models()
     wanted = [(spec.model, spec.model_revision or models[spec.model].revision)]
-    draft = draft_model(spec)
     if draft is not None:
         wanted.append((draft, spec.draft_revision or models[draft].revision))
     return wanted
-
-
-def draft_model(spec: EngineSpec) -> str | None:
-    """The draft a host speculates with, or None."""
-    return (spec.draft or catalog.models()[spec.model].draft) if spec.speculative is not False else None
 
 
 def read_token(spec: EngineSpec) -> str | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
-from barewind import catalog, images, lock, release
-from barewind.engines import EngineCommand, vllm
+from barewind import catalog, flags, images, lock, release, sizing
+from barewind.engines import EngineCommand, sglang, vllm
 from barewind.errors import BarewindError
 from barewind.site import Site
+from barewind.sizing import Sizing
 from barewind.spec import EngineSpec
 from barewind.weights import Manifest
 
 CONTAINER = "barewind-engine"
+_COMMANDS = {"vllm": vllm.command, "sglang": sglang.command}
 _MODELS = "/models"  # where a container sees the weights, read-only
 
 
@@ -28,6 +31,7 @@ class EnginePlan:
     layout: str
     revisions: tuple[tuple[str, str], ...]  # repository and revision, the model first
     command: EngineCommand
+    sizing: Sizing
     container: tuple[str, ...]
     release: str | None
 
@@ -75,24 +79,47 @@ class EnginePlan:
             "env": self.command.env,
             "container_args": list(self.container),
             "reasons": {option.flag: option.reason for option in self.command.options},
+            "fit": None if self.sizing.fit is None else asdict(self.sizing.fit),
             "release": self.release,
         }
+
+    def problems(self) -> list[str]:
+        """What keeps this plan from being carried out: it does not fit, or the engine would refuse its options."""
+        found = []
+        fit = self.sizing.fit
+        if fit is not None and not fit.fits:
+            advice = (
+                "; or ".join(fit.advice)
+                or "no single change of group data makes it fit: use more or larger accelerators"
+            )
+            found.append(
+                f"{self.spec.accelerator_count} x {self.spec.accelerator} cannot hold {self.spec.model} with "
+                f"{fit.context_length} tokens of context: room for {fit.kv_token_capacity} tokens of KV cache. Try: {advice}"
+            )
+        return found + [f"key 'engine_args': {one}" for one in self._refused_options()]
+
+    def _refused_options(self) -> tuple[str, ...]:
+        """What the engine's own command line would not take, or would misread."""
+        given = self.command.without("--host")[len(catalog.engines()[self.spec.engine].entrypoint) :]
+        return _refused(self.spec.engine, sizing.version(self.spec), tuple(given))
 
 
 def plan_host(spec: EngineSpec, locked: lock.Lock) -> EnginePlan:
     """The plan of one engine host; parts the lock does not hold are left open."""
     layout = catalog.engines()[spec.engine].layout
-    reference = lock.image_reference(spec)
+    reference = sizing.reference(spec)
+    settled = sizing.size(spec)
     image = locked.images.get(reference)
     digest = images.parse(reference).digest or (image.digest if image else None)
-    wanted = lock.wanted_weights(spec)
+    wanted = lock.wanted_weights(spec, settled.draft)
     manifests = [locked.manifest(model, revision, layout) for model, revision in wanted]
     revisions = tuple(
         (model, manifest.revision if manifest else requested)
         for (model, requested), manifest in zip(wanted, manifests, strict=True)
     )
     paths = [f"{_MODELS}/{model}" for model, _ in wanted]
-    command = vllm.command(spec, model_path=paths[0], draft_path=paths[1] if len(paths) > 1 else None)
+    draft_path = paths[1] if len(paths) > 1 else None
+    command = _COMMANDS[spec.engine](spec, settled, model_path=paths[0], draft_path=draft_path)
     complete = tuple(manifest for manifest in manifests if manifest is not None)
     container = _container(spec, complete, command.env)
     names = [f"{model}@{revision}" for model, revision in revisions]
@@ -105,6 +132,7 @@ def plan_host(spec: EngineSpec, locked: lock.Lock) -> EnginePlan:
         layout=layout,
         revisions=revisions,
         command=command,
+        sizing=settled,
         container=container,
         release=release.identify(
             digest=digest,
@@ -124,6 +152,20 @@ def plan_site(site: Site, locked: lock.Lock) -> dict[str, EnginePlan]:
     return {name: plan_host(spec, locked) for name, spec in site.engines.items()}
 
 
+def check(plans: dict[str, EnginePlan]) -> None:
+    """Refuse plans that do not fit or that an engine would refuse.
+
+    Raises:
+        BarewindError: every problem, with the hosts that have it and the remedy.
+    """
+    problems: dict[str, list[str]] = {}
+    for name, plan in plans.items():
+        for problem in plan.problems():
+            problems.setdefault(problem, []).append(name)
+    if problems:
+        raise BarewindError("\n".join(f"{', '.join(hosts)}: {problem}" for problem, hosts in problems.items()))
+
+
 def require_locked(plans: dict[str, EnginePlan], lock_file: str) -> None:
     """Refuse plans that the lock does not hold completely.
 
@@ -139,6 +181,11 @@ def require_locked(plans: dict[str, EnginePlan], lock_file: str) -> None:
         missing += [part for part in open_parts if part not in missing]
     if missing:
         raise BarewindError(f"{lock_file}: does not hold {', '.join(missing)}; run: barewind lock INVENTORY")
+
+
+@lru_cache(maxsize=4096)
+def _refused(engine: str, version: str | None, argv: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(flags.check(flags.nearest(engine, version), argv))
 
 
 def _container(spec: EngineSpec, manifests: tuple[Manifest, ...], env: dict[str, str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ CHECK_PROGRAM = "/usr/local/lib/barewind/check-weights"
 HAPROXY_FILE = "/etc/haproxy/haproxy.cfg"
 RELEASE_LABEL = "barewind.release"
 
+_COMMON_HEALTH_PATH = "/health"  # every engine has it, if not as the best one: for fleets of several engines
 _TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
@@ -62,8 +63,9 @@ def check_weights(intact: str) -> str:
 
 def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec]) -> str:
     """The configuration of one balancer over every engine host."""
-    health = {catalog.engines()[spec.engine].health_path for spec in engines}
-    return _render("haproxy.cfg.j2", balancer=balancer, engines=engines, health_path=health.pop())
+    paths = {catalog.engines()[spec.engine].health_path for spec in engines}
+    path = paths.pop() if len(paths) == 1 else _COMMON_HEALTH_PATH
+    return _render("haproxy.cfg.j2", balancer=balancer, engines=engines, health_path=path)
 
 
 def systemd_quoted(argument: str) -> str:

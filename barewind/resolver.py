@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from barewind import catalog, hub, registry
-from barewind.lock import Lock, LockedImage, image_reference, read_token, wanted_weights
+from barewind import catalog, hub, registry, sizing
+from barewind.lock import Lock, LockedImage, read_token, wanted_weights
 from barewind.site import Site
 from barewind.weights import Manifest
 
@@ -19,11 +19,11 @@ def resolve(site: Site) -> Lock:
     found_images: dict[str, LockedImage] = {}
     found_weights: dict[tuple[str, str, str], Manifest] = {}
     for spec in site.engines.values():
-        reference = image_reference(spec)
+        reference = sizing.reference(spec)
         if reference not in found_images:
             found_images[reference] = registry.resolve(reference, insecure_registries=tuple(spec.insecure_registries))
         layout = catalog.engines()[spec.engine].layout
-        for model, revision in wanted_weights(spec):
+        for model, revision in wanted_weights(spec, sizing.size(spec).draft):
             if (model, revision, layout) not in found_weights:
                 found_weights[model, revision, layout] = hub.resolve(
                     model,

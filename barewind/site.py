@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from barewind import catalog
+from barewind.conflicts import conflicts
 from barewind.errors import BarewindError
 from barewind.spec import KNOWN_KEYS, BalancerSpec, EngineSpec, SiteSpec
 
@@ -20,17 +20,6 @@ BALANCERS = "balancers"  # the group whose hosts balance; every other host runs 
 
 # Data that pyinfra itself reads (connection and execution), and a room for a site's own keys.
 _FOREIGN_PREFIXES = ("ssh_", "_", "fake_", "x_")
-
-# Options of the engine that Barewind sets from keys of its own, because other parts go by them.
-_OWN_OPTIONS = {
-    "host": "address",
-    "port": "engine_port",
-    "model": "model",
-    "served-model-name": "served_model_name",
-    "tensor-parallel-size": "tensor_parallel_size",
-    "max-model-len": "context_length",
-    "shutdown-timeout": "shutdown_timeout",
-}
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,7 @@ def read_site(entries: list[HostEntry]) -> Site:
         else:
             if isinstance(spec, EngineSpec):
                 engines[entry.name] = spec
-                found += _conflicts(entry, spec)
+                found += [f"{_origin(entry, key)}: key '{key}': {problem}" for key, problem in conflicts(spec)]
             else:
                 balancers[entry.name] = spec
         for problem in found:
@@ -138,44 +127,6 @@ def _between_hosts(
         )
     if complete and not engines:
         found.append(("no engine host: add a group whose hosts are not in 'balancers'", sorted(balancers)))
-    return found
-
-
-def _conflicts(entry: HostEntry, spec: EngineSpec) -> list[str]:
-    """What is valid key by key but does not go together."""
-    found = []
-    tensor_parallel = spec.tensor_parallel_size or spec.accelerator_count
-    if tensor_parallel > spec.accelerator_count:
-        found.append(
-            f"{_origin(entry, 'tensor_parallel_size')}: key 'tensor_parallel_size': {tensor_parallel} is more than "
-            f"accelerator_count {spec.accelerator_count}; lower it or leave it out"
-        )
-    if spec.modality == "text" and spec.images_per_prompt is not None:
-        found.append(
-            f"{_origin(entry, 'images_per_prompt')}: key 'images_per_prompt': needs modality = \"image\", "
-            'found "text"; set the modality or remove the key'
-        )
-    if spec.accelerator == "cpu" and spec.image is None:
-        found.append(
-            f"host '{entry.name}': key 'image': accelerator \"cpu\" has no upstream image; name the CPU build of the engine"
-        )
-    if spec.speculative is not False and spec.draft is None and catalog.models()[spec.model].draft is None:
-        found.append(
-            f"{_origin(entry, 'speculative')}: key 'speculative': no draft is known for {spec.model}; name one with "
-            "'draft' or set speculative = False"
-        )
-    if spec.context_length is not None and spec.context_length > catalog.models()[spec.model].context_length:
-        found.append(
-            f"{_origin(entry, 'context_length')}: key 'context_length': {spec.context_length} is more than {spec.model} "
-            f"can take ({catalog.models()[spec.model].context_length} tokens); lower it"
-        )
-    for name in spec.engine_args:
-        option = name.lstrip("-").replace("_", "-")
-        if option in _OWN_OPTIONS:
-            found.append(
-                f"{_origin(entry, 'engine_args')}: key 'engine_args': '{name}' is set by the key '{_OWN_OPTIONS[option]}', "
-                "which firewall, balancer and gates go by; use that"
-            )
     return found
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from barewind import catalog
+
+MOST_DRAFT_TOKENS = 16  # per step; drafting more costs more than it can bring
 
 # Nothing that ends a line: these values become lines of a systemd unit.
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -37,7 +41,7 @@ class _Spec(BaseModel):
 class EngineSpec(_Spec):
     """What one engine host shall serve. Units: tokens for lengths, seconds for times."""
 
-    engine: Literal["vllm"] = "vllm"
+    engine: Literal["vllm", "sglang"] = "vllm"
     channel: Literal["nightly", "stable"] = "nightly"
     image: ImageReference | None = None
     model: str = "mistralai/Mistral-Medium-3.5-128B"
@@ -51,18 +55,18 @@ class EngineSpec(_Spec):
     tensor_parallel_size: int | None = Field(default=None, ge=1)
     context_length: int | None = Field(default=None, ge=1024)
     modality: Literal["text", "image"] = "text"
-    images_per_prompt: int | None = Field(default=None, ge=1)
-    speculative: bool | Annotated[int, Field(ge=1, le=16)] = True
+    images_per_prompt: int | None = Field(default=None, ge=1, le=256)
+    speculative: bool | int | Literal["auto"] = "auto"
     kv_cache_dtype: Literal["auto", "fp8"] = "auto"
     gpu_memory_utilization: float | None = Field(default=None, gt=0.1, lt=1)
-    max_num_seqs: int | None = Field(default=None, ge=1)
-    max_num_batched_tokens: int | None = Field(default=None, ge=256)
+    max_num_seqs: int | None = Field(default=None, ge=1, le=4096)
+    max_num_batched_tokens: int | None = Field(default=None, ge=256, le=1048576)
     engine_args: dict[Line, bool | int | float | Line | dict[str, Any]] = Field(default_factory=dict)
     engine_env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Line] = Field(default_factory=dict)
 
     engine_port: int = Field(default=8000, ge=1, le=65535)
-    startup_timeout: int = Field(default=1800, ge=10)
-    shutdown_timeout: int = Field(default=600, ge=1)
+    startup_timeout: int = Field(default=1800, ge=10, le=86400)
+    shutdown_timeout: int = Field(default=600, ge=1, le=86400)
 
     data_dir: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = "/var/lib/barewind"
     hub_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] = "https://huggingface.co"
@@ -78,6 +82,29 @@ class EngineSpec(_Spec):
     @classmethod
     def _known_model(cls, name: str | None) -> str | None:
         return name if name is None else _known(name, catalog.models(), "model")
+
+    @field_validator("speculative", mode="before")
+    @classmethod
+    def _tokens_to_draft(cls, value: object) -> object:
+        if value == "auto" or isinstance(value, bool) or (isinstance(value, int) and 1 <= value <= MOST_DRAFT_TOKENS):
+            return value
+        raise ValueError(f'found {value!r}; write "auto", True, False or 1 to {MOST_DRAFT_TOKENS} tokens per step')
+
+    @field_validator("engine_args", mode="before")
+    @classmethod
+    def _option_values(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value  # pydantic says what it should be
+        for name, one in value.items():
+            if not re.fullmatch(r"-{0,2}[A-Za-z][\w.-]*", str(name)):
+                raise ValueError(f"'{name}' is no option's name; write the name alone, the value beside it")
+            if not isinstance(one, bool | int | float | str | dict) or (isinstance(one, str) and not one.isprintable()):
+                raise ValueError(f"'{name}': found {one!r}; write a number, text in one line, True, False or a dict")
+            try:
+                json.dumps(one, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"'{name}': found {one!r}, which is no JSON ({error}); correct it") from None
+        return value
 
 
 class BalancerSpec(_Spec):

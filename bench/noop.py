@@ -45,28 +45,39 @@ def main(runs: int) -> None:
     _install_ansible()
     with tempfile.TemporaryDirectory() as scratch:
         _write_ansible(Path(scratch))
-        print("| hosts | Barewind s | Ansible s | ratio | SSH executions per host |\n|---|---|---|---|---|")
+        print("| hosts | gates | Barewind s | Ansible s | ratio | SSH executions per host |\n|---|---|---|---|---|---|")
         for count, limit in FLEETS.items():
-            times: dict[str, list[float]] = {"barewind": [], "ansible": []}
-            for turn in range(runs + 1):
-                for name, seconds in (("barewind", _barewind(limit)), ("ansible", _ansible(Path(scratch), limit))):
-                    if turn:
-                        times[name].append(seconds)
-            ours, theirs = (statistics.median(times[name]) for name in ("barewind", "ansible"))
-            print(f"| {count} | {ours:.2f} | {theirs:.2f} | {theirs / ours:.1f} | {_executions(limit)} |", flush=True)
+            for gates in (True, False):
+                ours, theirs = _measure(Path(scratch), limit, gates, runs)
+                executions = _executions(limit, gates)
+                word = "with" if gates else "without"
+                print(
+                    f"| {count} | {word} | {ours:.2f} | {theirs:.2f} | {theirs / ours:.1f} | {executions} |", flush=True
+                )
     print(
         f"\n{date.today()}, {os.cpu_count()} cores, {platform.machine()}, lab hosts on the same machine, median of {runs}."
     )
 
 
-def _barewind(limit: str) -> float:
-    command = [str(_BIN / "pyinfra"), INVENTORY, "deploy.py", "-y"]
-    return _timed([*command, *(part for one in limit.split(",") for part in ("--limit", one))], "Success")
+def _measure(scratch: Path, limit: str, gates: bool, runs: int) -> tuple[float, float]:
+    """Median seconds of Barewind and of Ansible, run in turn; the first turn warms both up."""
+    turns = [(_barewind(limit, gates), _ansible(scratch, limit, gates)) for _ in range(runs + 1)][1:]
+    return statistics.median(ours for ours, _ in turns), statistics.median(theirs for _, theirs in turns)
 
 
-def _ansible(scratch: Path, limit: str) -> float:
+def _pyinfra(limit: str, gates: bool) -> list[str]:
+    limits = (part for one in limit.split(",") for part in ("--limit", one))
+    return [INVENTORY, "deploy.py" if gates else "bench/steps.py", "-y", *limits]
+
+
+def _barewind(limit: str, gates: bool) -> float:
+    return _timed([str(_BIN / "pyinfra"), *_pyinfra(limit, gates)], "Success")
+
+
+def _ansible(scratch: Path, limit: str, gates: bool) -> float:
     command = [str(_ANSIBLE / "bin" / "ansible-playbook"), "-i", str(scratch / "hosts.json"), "--limit", limit]
-    return _timed([*command, "bench/ansible/site.yml"], r"changed=[1-9]")
+    skipped = [] if gates else ["--skip-tags", "gate"]
+    return _timed([*command, *skipped, "bench/ansible/site.yml"], r"changed=[1-9]")
 
 
 def _timed(command: list[str], change: str) -> float:
@@ -81,16 +92,11 @@ def _timed(command: list[str], change: str) -> float:
     return seconds
 
 
-def _executions(limit: str) -> str:
+def _executions(limit: str, gates: bool) -> str:
     """Commands run over SSH on each host in one run."""
     with tempfile.NamedTemporaryFile("r") as result:
-        arguments = [INVENTORY, "deploy.py", "-y", *(part for one in limit.split(",") for part in ("--limit", one))]
-        subprocess.run(
-            [sys.executable, "-m", "bench.count_ssh", result.name, *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            check=True,
-        )
+        command = [sys.executable, "-m", "bench.count_ssh", result.name, *_pyinfra(limit, gates)]
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
         return ", ".join(f"{count}" for count in json.load(result).values())
 
 

@@ -23,7 +23,7 @@ lock_file = "barewind.lock.yaml"  # digests and SHA-256 of everything below, wri
 
 # --- What an engine host serves ----------------------------------------------------------------------------------------
 
-engine = "vllm"  # vllm
+engine = "vllm"  # vllm | sglang
 channel = "nightly"  # nightly | stable: the tag that `barewind lock` resolves to a digest
 # image = "registry.example/vllm/vllm-openai:nightly"  # instead of the upstream image of engine and channel
 model = "mistralai/Mistral-Medium-3.5-128B"
@@ -35,14 +35,16 @@ model = "mistralai/Mistral-Medium-3.5-128B"
 # accelerator = "h200"  # h100 | h200 | b200 | b300 | mi300x | mi325x | mi355x | cpu; required on engine hosts
 # accelerator_count = 8  # accelerators in the host (cpu: 1); required on engine hosts
 # tensor_parallel_size = 8  # default: accelerator_count
-# context_length = 131072  # tokens, prompt and answer together; default: the model's own
+# context_length = 131072  # tokens, prompt and answer together; default: the largest usual one that fits
 modality = "text"  # text | image
 # images_per_prompt = 4  # with modality = "image"
-speculative = True  # EAGLE draft head; a number sets the tokens drafted per step, False turns it off
+speculative = (
+    "auto"  # EAGLE draft head: "auto" where it fits beside the context, True, False, or tokens drafted per step
+)
 kv_cache_dtype = "auto"  # auto | fp8
-# gpu_memory_utilization = 0.9  # share of each accelerator's memory the engine may use; default: the engine's, 0.85 with a draft
-# max_num_seqs = 128  # sequences batched at a time; default: the engine's
-# max_num_batched_tokens = 16384  # tokens per step; default: the engine's
+# gpu_memory_utilization = 0.9  # share of each accelerator's memory the engine may use; default: 0.9, with a draft 0.85
+# max_num_seqs = 128  # sequences batched at a time; the default
+# max_num_batched_tokens = 16384  # tokens per step; the default
 engine_args = {}  # any option of the engine: {"max-log-len": 100, "enforce-eager": True}; False leaves a planned one out
 engine_env = {}  # environment of the engine: {"NCCL_DEBUG": "INFO"}. Not for secrets: it is readable on the host
 

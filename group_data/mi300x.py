@@ -2,4 +2,3 @@
 
 accelerator = "mi300x"
 accelerator_count = 8
-context_length = 131072  # tokens

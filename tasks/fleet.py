@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import PyinfraError
 from barewind import lock
 from barewind.errors import BarewindError
 from barewind.inventory import entries
-from barewind.plan import EnginePlan, plan_site, require_locked
+from barewind.plan import EnginePlan, check, plan_site, require_locked
 from barewind.site import Site, read_site
 from barewind.spec import BalancerSpec
 from tasks.once import once
@@ -34,6 +34,7 @@ def fleet() -> Fleet:
     try:
         site = read_site(entries(inventory))
         plans = plan_site(site, lock.read(site.lock_file))
+        check(plans)
         require_locked(plans, site.lock_file)
     except BarewindError as error:
         raise PyinfraError(f"nothing was changed\n{error}") from error

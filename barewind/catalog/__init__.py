@@ -14,48 +14,94 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from barewind.documents import read_yaml
 from barewind.errors import BarewindError
 
+SMALLEST_CONTEXT = 32768  # tokens; below it the default plan rather refuses: agents' prompts alone are that long
 
-class Accelerator(BaseModel):
-    """One accelerator product; `memory_mib` is what the vendor's tool reports, in MiB."""
 
+class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+
+
+class Accelerator(_Entry):
+    """One accelerator product; `memory_mib` is what the vendor's tool reports, in MiB."""
 
     vendor: Literal["nvidia", "amd", "none"]
     architecture: Literal["hopper", "blackwell", "cdna3", "cdna4", "cpu"]
     names: tuple[str, ...]
+    device_ids: tuple[str, ...]
     memory_mib: int = Field(ge=0)
-    source: str
+    fp8: bool
+    driver_floor: dict[Literal["cuda12", "cuda13", "rocm"], str]
 
     def is_called(self, name: str) -> bool:
         """Whether `name`, as printed by the vendor's tool, is this accelerator ("... OAM" and "... VF" included)."""
         return any(name.lower().startswith(known.lower()) for known in self.names)
 
 
-class Model(BaseModel):
-    """One model repository; `context_length` is in tokens, `host_memory_gib` in GiB."""
+class Shape(BaseModel):
+    """The sizes of a transformer; `vocabulary` and the rest are counts, not bytes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    layers: int = Field(gt=0)
+    hidden: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    head_dim: int = Field(gt=0)
+    intermediate: int = Field(gt=0)
+    vocabulary: int = Field(gt=0)
+
+
+class Weights(BaseModel):
+    """Bytes of one layout; `vision` is the part that text-only serving leaves out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    total: int = Field(gt=0)
+    vision: int = Field(ge=0)
+
+
+class Model(_Entry):
+    """One model repository; lengths in tokens, `host_memory_gib` in GiB."""
+
     revision: str
+    revision_floor: str | None = None
+    parameters: int | None = Field(default=None, gt=0)
     context_length: int = Field(gt=0)
+    shape: Shape
+    weights: Weights
+    precision: Literal["fp8", "bf16"]
+    reasoning_efforts: tuple[str, ...] = ()
     layouts: dict[Literal["mistral", "hf"], tuple[str, ...]]
     draft: str | None = None
     draft_max_model_len: int | None = Field(default=None, gt=0)
     draft_tokens: int | None = Field(default=None, gt=0)
     host_memory_gib: int = Field(ge=0)
-    source: str
 
 
-class Engine(BaseModel):
-    """One inference engine: its upstream images and what it expects of the weights."""
+class Limit(_Entry):
+    """A set-up that works only within bounds: where all of `when` holds, `cap` bounds a key and `set` adds options."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    when: dict[Literal["architecture", "version", "tensor_parallel_size", "speculative"], str | int | bool]
+    cap: dict[Literal["context_length"], int] = Field(default_factory=dict)
+    set: dict[str, float | str | dict[str, bool | int | str]] = Field(default_factory=dict)
+
+
+class Engine(_Entry):
+    """One inference engine: its upstream images, what it expects of the weights, and which versions to use."""
 
     images: dict[Literal["nvidia", "amd"], str]
-    channels: dict[Literal["nightly", "stable"], str]
+    channels: dict[Literal["nvidia", "amd"], dict[Literal["nightly", "stable"], str]]
+    entrypoint: tuple[str, ...]
     layout: Literal["mistral", "hf"]
     health_path: str
-    source: str
+    reasoning_field: str
+    floor: str
+    draft_floor: str
+    known_bad: dict[str, str]
+    unbuilt: dict[str, str] = Field(default_factory=dict)
+    limits: tuple[Limit, ...]
 
 
 Entry = TypeVar("Entry", bound=BaseModel)

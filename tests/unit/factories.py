@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from barewind import catalog, lock
+from barewind import catalog, lock, sizing
 from barewind.lock import Lock, LockedImage
 from barewind.plan import EnginePlan, plan_host
 from barewind.site import HostEntry
@@ -69,9 +69,9 @@ def locked(
     images: dict[str, LockedImage] = {}
     weights: dict[str, Manifest] = {}
     for spec in specs:
-        images[lock.image_reference(spec)] = LockedImage(digest=digest, size=image_size)
+        images[sizing.reference(spec)] = LockedImage(digest=digest, size=image_size)
         layout = catalog.engines()[spec.engine].layout
-        for number, (model, requested) in enumerate(lock.wanted_weights(spec)):
+        for number, (model, requested) in enumerate(lock.wanted_weights(spec, sizing.size(spec).draft)):
             weights[model] = Manifest(
                 model=model,
                 requested=requested,

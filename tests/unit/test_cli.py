@@ -180,3 +180,43 @@ def test_deploy_outside_a_clone_is_status_1(folder: Path, monkeypatch: pytest.Mo
     result = barewind("deploy", "site.py", "-y")
     assert result.exit_code == 1
     assert result.stderr == "Error: deploy.py: not in this folder; run the command in your clone of the repository.\n"
+
+
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_a_plan_that_does_not_fit_is_shown_and_is_status_1(folder: Path, json_too: list[str]) -> None:
+    (folder / "group_data" / "gpus.py").write_text("accelerator = 'h200'\naccelerator_count = 1\n")
+    result = barewind("plan", "site.py", *json_too)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: 10.0.0.1, 10.0.0.2: 1 x h200 cannot hold {MEDIUM} with 32768 tokens of context: room for 496 tokens of "
+        'KV cache. Try: kv_cache_dtype = "fp8": not enough alone, 992 tokens of KV cache; or accelerator_count = 2: fits\n'
+    )
+    if json_too:
+        assert [one["fit"]["fits"] for one in json.loads(result.stdout)] == [False, False]
+    else:
+        assert "memory  DOES NOT FIT: 119.4 GiB of weights per accelerator, room for 496 tokens" in result.stdout
+
+
+def test_a_plan_that_fits_shows_the_room(folder: Path) -> None:
+    result = barewind("plan", "site.py")
+    assert (
+        "memory  fits: 14.9 GiB of weights per accelerator, room for 2302848 tokens of KV cache, "
+        "8 sequences of 262144 tokens"
+    ) in result.stdout
+
+
+def test_an_option_that_the_engine_does_not_know_is_status_1(folder: Path) -> None:
+    (folder / "group_data" / "gpus.py").write_text(GROUP + "engine_args = {'max-num-sequences': 8}\n")
+    result = barewind("plan", "site.py", "--json")
+    assert result.exit_code == 1
+    assert "max-num-sequences is unknown to vllm 0.32.0; did you mean --max-num-seqs?" in result.stderr
+    assert len(json.loads(result.stdout)) == 2
+
+
+def test_hosts_of_two_kinds_have_their_own_problems(folder: Path) -> None:
+    (folder / "site.py").write_text('gpus = ["10.0.0.1"]\nsmall = [("10.0.0.2", {"accelerator_count": 1})]\n')
+    (folder / "group_data" / "small.py").write_text("accelerator = 'h100'\n")
+    result = barewind("plan", "site.py", "--json")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: 10.0.0.2: 1 x h100 cannot hold ")
+    assert [one["fit"]["fits"] for one in json.loads(result.stdout)] == [True, False]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from barewind import lock
+from barewind import lock, sizing
 from barewind.errors import BarewindError
 from barewind.lock import Lock
+from barewind.spec import EngineSpec
 from barewind.weights import Manifest
 from tests.unit.factories import DIGEST, LAB_IMAGE, MEDIUM, REVISION, SHA256, engine_spec, lab_spec, locked
 
@@ -101,11 +102,17 @@ def test_checksums_are_what_sha256sum_reads() -> None:
     ],
 )
 def test_the_image_a_host_asks_for(changes: dict[str, str], reference: str) -> None:
-    assert lock.image_reference(engine_spec(**changes)) == reference
+    assert sizing.reference(engine_spec(**changes)) == reference
+
+
+def wanted(spec: EngineSpec) -> list[tuple[str, str]]:
+    return lock.wanted_weights(spec, sizing.size(spec).draft)
 
 
 def test_the_weights_a_host_asks_for() -> None:
     commit = "c4be198050fb5789774a55b92ed697becfbf20ae"
-    assert lock.wanted_weights(engine_spec()) == [(MEDIUM, commit), (f"{MEDIUM}-EAGLE", "main")]
-    assert lock.wanted_weights(engine_spec(speculative=False, model_revision="v2")) == [(MEDIUM, "v2")]
-    assert lock.wanted_weights(engine_spec(speculative=2, draft_revision="v3"))[1] == (f"{MEDIUM}-EAGLE", "v3")
+    assert wanted(engine_spec()) == [(MEDIUM, commit), (f"{MEDIUM}-EAGLE", "main")]
+    assert wanted(engine_spec(speculative=False, model_revision="v2")) == [(MEDIUM, "v2")]
+    assert wanted(engine_spec(speculative=2, draft_revision="v3"))[1] == (f"{MEDIUM}-EAGLE", "v3")
+    # one MI300X holds 131072 tokens only without the draft: nothing is downloaded that is not served
+    assert wanted(engine_spec(accelerator="mi300x", accelerator_count=1)) == [(MEDIUM, commit)]

@@ -43,7 +43,10 @@ H200 = [
     '{"model": "/models/mistralai/Mistral-Medium-3.5-128B-EAGLE", "method": "eagle", '
     '"num_speculative_tokens": 3, "max_model_len": 65536}',
     *("--gpu-memory-utilization", "0.85"),
+    *("--max-num-seqs", "128"),
+    *("--max-num-batched-tokens", "16384"),
 ]
+SHARES = H200.index("--gpu-memory-utilization")  # memory share and batch sizes stand from here on
 ENV = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_CACHE_ROOT": "/cache",
@@ -64,7 +67,7 @@ def test_eight_h200_text_only() -> None:
 
 def test_mi300x() -> None:
     made = plan(engine_spec(accelerator="mi300x", context_length=131072))
-    expected = [*H200[:-2], "--no-enable-prefix-caching", *H200[-2:]]
+    expected = [*H200[:SHARES], "--no-enable-prefix-caching", *H200[SHARES:]]
     expected[expected.index("262144")] = "131072"
 
     assert made.command.argv == expected
@@ -100,13 +103,21 @@ def test_lab_host_without_accelerator() -> None:
 @pytest.mark.parametrize(("per_prompt", "shown"), [(None, '{"image": 4}'), (2, '{"image": 2}')])
 def test_image_modality_loads_the_vision_tower(per_prompt: int | None, shown: str) -> None:
     at = H200.index("--language-model-only")
-    expected = [*H200[:at], "--limit-mm-per-prompt", shown, *H200[at + 1 :]]
+    images = ["--limit-mm-per-prompt", shown, "--mm-encoder-tp-mode", "data"]
+    expected = [*H200[:at], *images, *H200[at + 1 :]]
     assert plan(engine_spec(modality="image", images_per_prompt=per_prompt)).command.argv == expected
 
 
-def test_without_speculation_there_is_no_draft_and_the_engines_own_memory_share() -> None:
+def test_on_one_accelerator_the_vision_tower_is_not_shared() -> None:
+    argv = plan(engine_spec(modality="image", accelerator="b300", accelerator_count=1)).command.argv
+    assert "--mm-encoder-tp-mode" not in argv
+
+
+def test_without_speculation_there_is_no_draft_and_the_memory_share_is_the_usual_one() -> None:
     made = plan(engine_spec(speculative=False))
-    assert made.command.argv == H200[: H200.index("--speculative-config")]
+    expected = [*H200[: H200.index("--speculative-config")], *H200[SHARES:]]
+    expected[expected.index("0.85")] = "0.9"
+    assert made.command.argv == expected
     assert made.as_json()["draft"] is None
     assert [manifest.model for manifest in made.manifests] == [MEDIUM]
 
@@ -116,7 +127,7 @@ def test_optional_limits_are_passed_on() -> None:
         engine_spec(
             gpu_memory_utilization=0.92,
             max_num_seqs=64,
-            max_num_batched_tokens=16384,
+            max_num_batched_tokens=8192,
             kv_cache_dtype="fp8",
             tensor_parallel_size=4,
             engine_port=8100,
@@ -128,7 +139,7 @@ def test_optional_limits_are_passed_on() -> None:
 
     assert after(argv, "--gpu-memory-utilization") == "0.92"
     assert after(argv, "--max-num-seqs") == "64"
-    assert after(argv, "--max-num-batched-tokens") == "16384"
+    assert after(argv, "--max-num-batched-tokens") == "8192"
     assert after(argv, "--kv-cache-dtype") == "fp8"
     assert after(argv, "--tensor-parallel-size") == "4"
     assert after(argv, "--port") == "8100"
@@ -159,6 +170,21 @@ def test_engine_args_add_replace_and_leave_out(engine_args: dict[str, Any], gone
         assert expected[at : at + len(gone)] == gone
         del expected[at : at + len(gone)]
     assert plan(engine_spec(engine_args=engine_args)).command.argv == expected + added
+
+
+def test_engine_args_replace_an_option_under_its_other_names_too() -> None:
+    at = SHARES
+    by_alias = plan(engine_spec(engine_args={"device-memory-utilization": 0.8})).command.argv
+    assert by_alias == [*H200[:at], *H200[at + 2 :], "--device-memory-utilization", "0.8"]
+
+    # the negation of what is planned for AMD
+    amd = plan(engine_spec(accelerator="mi300x", engine_args={"enable-prefix-caching": True})).command.argv
+    assert amd == [*H200, "--enable-prefix-caching"]
+
+
+def test_an_option_set_to_false_does_not_turn_on_what_is_planned_off() -> None:
+    argv = plan(engine_spec(accelerator="mi300x", engine_args={"enable-prefix-caching": False})).command.argv
+    assert "--no-enable-prefix-caching" in argv
 
 
 def test_engine_env_adds_and_replaces() -> None:
@@ -301,7 +327,7 @@ def test_shape_of_the_json() -> None:
 
     assert set(made) == {
         *("host", "groups", "accelerator", "accelerator_count", "engine", "image", "model", "draft", "port"),
-        *("argv", "env", "container_args", "reasons", "release"),
+        *("argv", "env", "container_args", "reasons", "fit", "release"),
     }
     assert json.loads(json.dumps(made)) == made
     assert made["host"] == "engine1"
@@ -313,6 +339,21 @@ def test_shape_of_the_json() -> None:
     flags = {argument for argument in made["argv"] if argument.startswith("--")}
     assert set(made["reasons"]) == flags
     assert all(made["reasons"].values())
+    assert made["fit"] is None  # no accelerator, no memory to share out
+
+
+def test_the_fit_in_the_json() -> None:
+    made = plan(engine_spec()).as_json()
+    assert json.loads(json.dumps(made))["fit"] == {
+        "fits": True,
+        "weights_mib": 15289,
+        "kv_bytes_per_token": 360448,
+        "kv_token_capacity": 2302848,
+        "context_length": 262144,
+        "max_context_length": 262144,
+        "concurrent_sequences": 8,
+        "advice": [],
+    }
 
 
 def test_an_image_given_by_digest_needs_no_lock_entry() -> None:

@@ -12,7 +12,7 @@ import pytest
 from barewind.errors import BarewindError
 from barewind.site import read_site
 from barewind.spec import KNOWN_KEYS
-from tests.unit.factories import engine_entry, entry
+from tests.unit.factories import LAB_MODEL, engine_entry, entry
 
 ALL_PY = Path(__file__).parents[2] / "group_data" / "all.py"
 MEDIUM_EAGLE = "mistralai/Mistral-Medium-3.5-128B-EAGLE"
@@ -28,7 +28,7 @@ def test_a_right_host_gets_the_documented_defaults() -> None:
     site = read_site([engine_entry("10.0.0.1"), entry("10.0.0.2", "balancers")])
 
     spec = site.engines["10.0.0.1"]
-    assert (spec.accelerator, spec.accelerator_count, spec.modality, spec.speculative) == ("h200", 8, "text", True)
+    assert (spec.accelerator, spec.accelerator_count, spec.modality, spec.speculative) == ("h200", 8, "text", "auto")
     assert spec.address == "10.0.0.1"
     assert site.balancers["10.0.0.2"].endpoint_port == 8000
     assert site.lock_file == "barewind.lock.yaml"
@@ -80,7 +80,7 @@ WRONG = [
     ({"images_per_prompt": 2}, 'key \'images_per_prompt\': needs modality = "image", found "text"'),
     ({"modality": "video"}, "key 'modality': Input should be 'text' or 'image', found 'video'"),
     ({"channel": "latest"}, "key 'channel': Input should be 'nightly' or 'stable', found 'latest'"),
-    ({"engine": "vlm"}, "key 'engine': Input should be 'vllm', found 'vlm'"),
+    ({"engine": "vlm"}, "key 'engine': Input should be 'vllm' or 'sglang', found 'vlm'"),
     ({"gpu_memory_utilization": 1.0}, "key 'gpu_memory_utilization': Input should be less than 1, found 1.0"),
     ({"gpu_memory_utilization": 90}, "key 'gpu_memory_utilization': Input should be less than 1, found 90"),
     ({"max_num_seqs": -1}, "key 'max_num_seqs': Input should be greater than or equal to 1, found -1"),
@@ -92,8 +92,14 @@ WRONG = [
     ({"image": "vllm/vllm-openai@sha256:12"}, "key 'image': String should match pattern"),
     ({"image": "two words"}, "key 'image': String should match pattern"),
     ({"insecure_registries": "10.0.0.1:5000"}, "key 'insecure_registries': Input should be a valid list"),
-    ({"accelerator": "cpu", "accelerator_count": 1}, "key 'image': accelerator \"cpu\" has no upstream image"),
-    ({"model": MEDIUM_EAGLE}, f"key 'speculative': no draft is known for {MEDIUM_EAGLE}; name one with 'draft' or set"),
+    (
+        {"accelerator": "cpu", "accelerator_count": 1, "model": LAB_MODEL},
+        "key 'image': accelerator \"cpu\" has no upstream image; name the CPU build of the engine",
+    ),
+    (
+        {"model": MEDIUM_EAGLE, "speculative": True},
+        f"key 'speculative': no draft is known for {MEDIUM_EAGLE}; name one with 'draft' or set",
+    ),
     ({"address": "gpu1.example"}, "key 'address': 'gpu1.example' is no IP address; set 'address' to the host's IP"),
     ({"address": "10.0.0.256"}, "key 'address': '10.0.0.256' is no IP address"),
     ({"lock_file": 1}, "key 'lock_file': Input should be a valid string, found 1"),
@@ -117,10 +123,11 @@ def test_speculative_is_a_switch_or_a_small_number(tokens: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("tokens", [True, False, 1, 16])
+@pytest.mark.parametrize("tokens", ["auto", True, False, 1, 16])
 def test_speculative_keeps_its_type(tokens: Any) -> None:
     spec = read_site([engine_entry(speculative=tokens)]).engines["10.0.0.1"]
-    assert spec.speculative is tokens or (type(spec.speculative) is int and spec.speculative == tokens)
+    assert type(spec.speculative) is type(tokens)
+    assert spec.speculative == tokens
 
 
 @pytest.mark.parametrize("data", [{"tensor_parallel_size": 8}, {"modality": "image", "images_per_prompt": 2}])
