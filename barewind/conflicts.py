@@ -8,7 +8,7 @@ from barewind import catalog
 from barewind.sizing import reference, version
 from barewind.spec import EngineSpec
 
-# Options of the engines that Barewind sets from keys of its own: firewall, balancer, gates and the memory fit go by them.
+# Options of the engines that Barewind sets from keys of its own: firewall, balancer, gates, unit and draft go by them.
 _OWN_OPTIONS = {
     "host": "address",
     "port": "engine_port",
@@ -20,14 +20,6 @@ _OWN_OPTIONS = {
     "max-model-len": "context_length",
     "context-length": "context_length",
     "shutdown-timeout": "shutdown_timeout",
-    "kv-cache-dtype": "kv_cache_dtype",
-    "gpu-memory-utilization": "gpu_memory_utilization",
-    "device-memory-utilization": "gpu_memory_utilization",
-    "mem-fraction-static": "gpu_memory_utilization",
-    "max-num-seqs": "max_num_seqs",
-    "max-running-requests": "max_num_seqs",
-    "max-num-batched-tokens": "max_num_batched_tokens",
-    "chunked-prefill-size": "max_num_batched_tokens",
     "speculative-config": "speculative",
     "speculative-algorithm": "speculative",
     "speculative-draft-model-path": "draft",

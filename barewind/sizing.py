@@ -25,6 +25,17 @@ _SEQUENCES = 128  # vendor's serve settings
 _BYTES = {"auto": 2, "fp8": 1}  # of a KV cache element; auto is BF16
 _DRAFT_TOKENS = 3
 
+# Options of the engines that say what a key says too; a user may set either.
+_OPTIONS_OF_KEYS = {
+    "gpu-memory-utilization": "gpu_memory_utilization",
+    "device-memory-utilization": "gpu_memory_utilization",
+    "mem-fraction-static": "gpu_memory_utilization",
+    "max-num-seqs": "max_num_seqs",
+    "max-running-requests": "max_num_seqs",
+    "max-num-batched-tokens": "max_num_batched_tokens",
+    "chunked-prefill-size": "max_num_batched_tokens",
+}
+
 
 @dataclass(frozen=True)
 class Sizing:
@@ -64,7 +75,7 @@ def reference(spec: EngineSpec) -> str:
 @lru_cache(maxsize=4096)
 def _size(text: str) -> Sizing:
     """`text` is the spec as JSON, without what names the host: alike hosts are settled once."""
-    spec = EngineSpec.model_validate_json(text)
+    spec = _with_engine_args(EngineSpec.model_validate_json(text))
     model = catalog.models()[spec.model]
     if catalog.accelerators()[spec.accelerator].vendor == "none":
         draft = _draft(spec) if spec.speculative is not False else None
@@ -81,6 +92,20 @@ def _size(text: str) -> Sizing:
     candidates = [_sizing(spec, context, draft) for context in _contexts(spec) for draft in _drafts(spec)]
     fitting = [one for one in candidates if one.fit and one.fit.fits]
     return max(fitting, key=lambda one: one.context_length, default=candidates[-1])  # the first of equals: with a draft
+
+
+def _with_engine_args(spec: EngineSpec) -> EngineSpec:
+    """The spec as `engine_args` override it, where an option changes what memory holds: the fit must not miss that."""
+    changes: dict[str, object] = {}
+    for name, value in spec.engine_args.items():
+        option = name.lstrip("-").replace("_", "-")
+        if option == "kv-cache-dtype":
+            changes["kv_cache_dtype"] = "fp8" if str(value).startswith("fp8") else "auto"
+        elif (
+            option in _OPTIONS_OF_KEYS and isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        ):
+            changes[_OPTIONS_OF_KEYS[option]] = value
+    return spec.model_copy(update=changes)
 
 
 def _contexts(spec: EngineSpec) -> list[int]:

@@ -94,6 +94,7 @@ class Engine(_Entry):
     images: dict[Literal["nvidia", "amd"], str]
     channels: dict[Literal["nvidia", "amd"], dict[Literal["nightly", "stable"], str]]
     entrypoint: tuple[str, ...]
+    port: int = Field(ge=1, le=65535)
     layout: Literal["mistral", "hf"]
     health_path: str
     reasoning_field: str

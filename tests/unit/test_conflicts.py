@@ -219,20 +219,12 @@ def test_a_nested_key_needs_images_too() -> None:
 @pytest.mark.parametrize(
     ("engine", "option", "value"),
     [
-        ("vllm", "gpu-memory-utilization", 0.5),
-        ("vllm", "max-num-batched-tokens", 262144),
-        ("vllm", "max-num-seqs", 1024),
-        ("vllm", "kv-cache-dtype", "fp8"),
         ("vllm", "speculative-config", False),
         ("vllm", "language-model-only", False),
-        ("sglang", "mem-fraction-static", 0.5),
-        ("sglang", "chunked-prefill-size", 262144),
-        ("sglang", "max-running-requests", 1024),
-        ("sglang", "kv-cache-dtype", "fp8_e4m3"),
         ("sglang", "speculative-num-steps", 5),
     ],
 )
-def test_options_that_the_fit_goes_by_have_keys_too(engine: str, option: str, value: Any) -> None:
+def test_options_that_the_draft_and_the_modality_go_by_have_keys(engine: str, option: str, value: Any) -> None:
     (line,) = problems(engine=engine, engine_args={option: value})
     assert f"'{option}' is set by the key" in line
 

@@ -313,3 +313,23 @@ def test_engine_args_survive_settling(engine_args: dict[str, Any]) -> None:
 def test_values_that_are_no_json_are_refused_by_validation(value: Any) -> None:
     with pytest.raises(ValueError, match="engine_args"):
         engine_spec(engine_args={"a": value})
+
+
+@pytest.mark.parametrize(
+    ("engine", "option", "key", "value"),
+    [
+        ("vllm", "gpu-memory-utilization", "gpu_memory_utilization", 0.5),
+        ("vllm", "device_memory_utilization", "gpu_memory_utilization", 0.5),
+        ("vllm", "--max-num-batched-tokens", "max_num_batched_tokens", 262144),
+        ("vllm", "max_num_seqs", "max_num_seqs", 1024),
+        ("vllm", "kv-cache-dtype", "kv_cache_dtype", "fp8"),
+        ("sglang", "mem-fraction-static", "gpu_memory_utilization", 0.5),
+        ("sglang", "chunked-prefill-size", "max_num_batched_tokens", 262144),
+        ("sglang", "max-running-requests", "max_num_seqs", 1024),
+    ],
+)
+def test_the_fit_follows_what_engine_args_override(engine: str, option: str, key: str, value: Any) -> None:
+    overridden = engine_spec(engine=engine, accelerator="h100", accelerator_count=4, engine_args={option: value})
+    by_key = engine_spec(engine=engine, accelerator="h100", accelerator_count=4, **{key: value})
+    assert sizing.size(overridden) == sizing.size(by_key)
+    assert sizing.size(overridden) != sizing.size(engine_spec(engine=engine, accelerator="h100", accelerator_count=4))
