@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from barewind import catalog
-from barewind.sizing import reference, version
+from barewind.sizing import OPTIONS_OF_KEYS, numbers, reference, version
 from barewind.spec import EngineSpec
 
 # Options of the engines that Barewind sets from keys of its own: firewall, balancer, gates, unit and draft go by them.
@@ -143,6 +145,16 @@ def _options(spec: EngineSpec) -> Iterator[tuple[str, str]]:
             key = "modality"
         if key:
             yield "engine_args", f"'{name}' is set by the key '{key}', which other parts of the plan go by; use that"
+        elif option in OPTIONS_OF_KEYS:
+            yield from _bounds(spec, name, OPTIONS_OF_KEYS[option], value)
+
+
+def _bounds(spec: EngineSpec, name: str, key: str, value: object) -> Iterator[tuple[str, str]]:
+    """An option that says what a key says has the key's bounds: the memory fit goes by it."""
+    try:
+        EngineSpec.model_validate(spec.model_dump() | {key: value})
+    except ValidationError as error:
+        yield "engine_args", f"'{name}': {error.errors()[0]['msg']}, found {value!r}; see '{key}' in group_data/all.py"
 
 
 def _option(name: str) -> str:
@@ -151,4 +163,4 @@ def _option(name: str) -> str:
 
 
 def _older(found: str, floor: str) -> bool:
-    return [int(part) for part in found.split(".")] < [int(part) for part in floor.split(".")]
+    return numbers(found) < numbers(floor)

@@ -26,7 +26,7 @@ _BYTES = {"auto": 2, "fp8": 1}  # of a KV cache element; auto is BF16
 _DRAFT_TOKENS = 3
 
 # Options of the engines that say what a key says too; a user may set either.
-_OPTIONS_OF_KEYS = {
+OPTIONS_OF_KEYS = {
     "gpu-memory-utilization": "gpu_memory_utilization",
     "device-memory-utilization": "gpu_memory_utilization",
     "mem-fraction-static": "gpu_memory_utilization",
@@ -101,10 +101,8 @@ def _with_engine_args(spec: EngineSpec) -> EngineSpec:
         option = name.lstrip("-").replace("_", "-")
         if option == "kv-cache-dtype":
             changes["kv_cache_dtype"] = "fp8" if str(value).startswith("fp8") else "auto"
-        elif (
-            option in _OPTIONS_OF_KEYS and isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        ):
-            changes[_OPTIONS_OF_KEYS[option]] = value
+        elif option in OPTIONS_OF_KEYS:  # the values are those of the keys: conflicts.py has seen to it
+            changes[OPTIONS_OF_KEYS[option]] = value
     return spec.model_copy(update=changes)
 
 

@@ -229,6 +229,23 @@ def test_options_that_the_draft_and_the_modality_go_by_have_keys(engine: str, op
     assert f"'{option}' is set by the key" in line
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("gpu-memory-utilization", 1.5),
+        ("gpu_memory_utilization", "0.8"),
+        ("device-memory-utilization", -0.5),
+        ("max-num-seqs", 0),
+        ("max-num-seqs", False),
+        ("max_num_batched_tokens", 2.5),
+    ],
+)
+def test_options_that_the_fit_follows_have_the_bounds_of_their_keys(option: str, value: Any) -> None:
+    (line,) = problems(engine_args={option: value})
+    assert f"key 'engine_args': '{option}': " in line
+    assert f"found {value!r}; see '" in line
+
+
 def test_sglang_has_no_image_for_mi355x() -> None:
     assert problems(engine="sglang", channel="stable", accelerator="mi355x")
 
