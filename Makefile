@@ -8,7 +8,10 @@ BIN := .venv/bin
 UV := 0.13.9
 DEMO := pyinfra inventory/lab.py deploy.py -y
 
-.PHONY: setup demo test check lab-down schema bench
+UNIT := $(wildcard tests/unit/test_*.py)
+SECOND := $(wildcard tests/unit/test_[d-f]*.py tests/unit/test_[p-r]*.py)
+
+.PHONY: setup demo test haproxy check lint types unit-first unit-second lab-down schema bench
 
 setup: .venv/.complete
 
@@ -25,14 +28,30 @@ demo: setup
 	$(BIN)/python -m lab.ask "$(DEMO)"
 
 check: setup
+	@$(MAKE) --no-print-directory -j4 -O lint types unit-first unit-second
+
+lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pytest tests/unit
 
-test: check
+types:
+	$(BIN)/mypy
+
+# Two halves of about the same time, side by side.
+unit-first:
+	$(BIN)/pytest $(filter-out $(SECOND),$(UNIT))
+
+unit-second:
+	$(BIN)/pytest $(SECOND)
+
+test: haproxy check
 	$(BIN)/pytest tests/conformance
 	$(BIN)/pytest tests/lab
+	$(BIN)/pytest tests/lab_accelerators
+
+# Some tests start a balancer of their own; the package's service stays off.
+haproxy:
+	@command -v haproxy socat >/dev/null || { apt-get update -q && RUNLEVEL=1 apt-get install -qy --no-install-recommends haproxy socat; }
 
 # Options of the engines, read from their own parsers into barewind/catalog/flags/.
 schema: setup

@@ -1,17 +1,33 @@
 """The whole rollout, top to bottom: pyinfra inventory/prod.py deploy.py"""
 
+from pyinfra import host
+
 from barewind.operations.barrier import barrier
-from tasks import balancer, docker, engine, gate, image, preflight, weights
+from tasks import balancer, docker, engine, gate, image, nvidia, preflight, rocm, rollout, weights
 
 preflight.check()  # every problem of every host in one table; nothing has changed yet
+hosts = rollout.plan()  # who serves, who must be touched, in which batches
 
-docker.install()
+# What no request notices: everything on hosts that serve nobody, downloads on those that do.
+docker.install(hosts.free)
+nvidia.install(hosts.free)
+rocm.install(hosts.free)
 image.pull()  # by digest
 weights.download()  # by revision, every file against its SHA-256
-engine.serve()  # the systemd unit; restarted only if the release differs
-gate.engines()  # a real completion on every engine host
+engine.serve(hosts.quiet)
+gate.engines(hosts.quiet)
 
-barrier(name="Every engine answers")
+barrier(name="Everything is in place")
+
+for batch in host.loop(hosts.batches):
+    rollout.take_out(batch)  # of every balancer; waits for the requests in flight
+    docker.install(batch.in_service)
+    nvidia.install(batch.in_service)  # driver, fabric manager, container toolkit; restarts the host if need be
+    rocm.install(batch.in_service)
+    engine.serve(batch.hosts)  # the systemd unit; restarted only if the release differs
+    gate.engines(batch.hosts)  # a real completion
+    rollout.put_back(batch)
+    barrier(name="The batch serves")
 
 balancer.balance()  # least connections over every engine host
 gate.endpoint()  # a real completion through every balancer

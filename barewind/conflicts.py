@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from barewind import catalog
+from barewind.drivers import conflicts as drivers
 from barewind.sizing import OPTIONS_OF_KEYS, numbers, reference, version
 from barewind.spec import EngineSpec
 
@@ -36,6 +37,7 @@ def conflicts(spec: EngineSpec) -> Iterator[tuple[str, str]]:
     yield from _parallelism(spec)
     yield from _modality(spec)
     yield from _options(spec)
+    yield from drivers.conflicts(spec)
     model = catalog.models()[spec.model]
     accelerator = catalog.accelerators()[spec.accelerator]
     if model.precision == "fp8" and not accelerator.fp8:

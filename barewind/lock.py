@@ -17,12 +17,14 @@ from barewind.weights import Manifest
 
 
 class LockedImage(BaseModel):
-    """`size` is the sum of the compressed layers, bytes."""
+    """`size` is the sum of the compressed layers, bytes; `cuda` and `rocm` the versions its configuration names, if any."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     size: int = Field(ge=0)
+    cuda: str | None = None
+    rocm: str | None = None
 
 
 class Lock(BaseModel):

@@ -34,6 +34,8 @@ class EnginePlan:
     sizing: Sizing
     container: tuple[str, ...]
     release: str | None
+    cuda: str | None = None  # versions of the image, None where it does not say
+    rocm: str | None = None
 
     @property
     def pinned_image(self) -> str:
@@ -96,7 +98,21 @@ class EnginePlan:
                 f"{self.spec.accelerator_count} x {self.spec.accelerator} cannot hold {self.spec.model} with "
                 f"{fit.context_length} tokens of context: room for {fit.kv_token_capacity} tokens of KV cache. Try: {advice}"
             )
-        return found + [f"key 'engine_args': {one}" for one in self._refused_options()]
+        found += [f"key 'engine_args': {one}" for one in self._refused_options()]
+        return found + self._too_old_a_driver()
+
+    def _too_old_a_driver(self) -> list[str]:
+        """What the image's CUDA would refuse at start; drivers that the site keeps are looked at on the host."""
+        accelerator = catalog.accelerators()[self.spec.accelerator]
+        if accelerator.vendor != "nvidia" or self.spec.accelerator_drivers == "external":
+            return []
+        floor = accelerator.floor(cuda=self.cuda)
+        if sizing.numbers(self.spec.nvidia_driver) >= sizing.numbers(floor):
+            return []
+        return [
+            f"key 'nvidia_driver': {self.spec.nvidia_driver} is older than {floor}, which {self.image} "
+            f"(CUDA {self.cuda or '13'}) needs with {self.spec.accelerator}; name a newer driver, or an image of an older CUDA"
+        ]
 
     def _refused_options(self) -> tuple[str, ...]:
         """What the engine's own command line would not take, or would misread."""
@@ -128,6 +144,8 @@ def plan_host(spec: EngineSpec, locked: lock.Lock) -> EnginePlan:
         image=reference,
         digest=digest,
         image_size=image.size if image else 0,
+        cuda=image.cuda if image else None,
+        rocm=image.rocm if image else None,
         manifests=complete,
         layout=layout,
         revisions=revisions,
@@ -203,16 +221,22 @@ def _container(spec: EngineSpec, manifests: tuple[Manifest, ...], env: dict[str,
     ]
     if vendor != "none":
         options.append("--ulimit=memlock=-1")  # drivers pin host memory for transfers between accelerators
-    if vendor == "nvidia":
-        options.append("--gpus=all")
-    if vendor == "amd":
-        options += [
-            "--device=/dev/kfd",
-            "--device=/dev/dri",
-            "--group-add=video",
-            "--security-opt=seccomp=unconfined",
-        ]
+    options += _accelerators(spec, vendor)
     options += [f"--volume={one.directory(spec.data_dir)}:{_MODELS}/{one.model}:ro" for one in manifests]
     options.append(f"--volume={spec.data_dir}/cache:/cache")
     options += [f"--env={name}={value}" for name, value in sorted(env.items())]
     return tuple(options)
+
+
+def _accelerators(spec: EngineSpec, vendor: str) -> list[str]:
+    """How a container gets at the accelerators."""
+    if vendor == "nvidia":
+        # CDI names through the vendor's runtime: any Docker can do it, and a daemon-reload of systemd leaves the container
+        # its devices, because they are in the container's own specification (with --gpus a hook adds them behind its back).
+        return ["--runtime=nvidia", "--env=NVIDIA_VISIBLE_DEVICES=nvidia.com/gpu=all"]
+    if vendor != "amd":
+        return []
+    common = ["--group-add=video", "--security-opt=seccomp=unconfined"]
+    if spec.amd_container_access == "toolkit":
+        return ["--runtime=amd", "--env=AMD_VISIBLE_DEVICES=all", *common]
+    return ["--device=/dev/kfd", "--device=/dev/dri", *common]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from barewind import catalog
+from barewind import accelerator_checks, catalog
 from barewind.plan import EnginePlan
+from barewind.problem import Problem as Problem
 
 SUPPORTED_SYSTEMS = ("debian 12", "ubuntu 22.04", "ubuntu 24.04")
 _CLOCK_TOLERANCE = 30  # seconds; beyond it TLS, tokens and the order of log lines suffer
@@ -15,15 +15,6 @@ _OLDEST_DOCKER = 20  # the first major release with --pull on `docker run`, whic
 _SPARE = 2 * 2**30  # bytes left free for logs and caches
 _GIB = 2**30
 DOCKER_DIR = "/var/lib/docker"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that stands in the way, and what to do about it."""
-
-    host: str
-    finding: str
-    remedy: str
 
 
 def check_engine(plan: EnginePlan, facts: dict[str, Any], *, now: float) -> list[Problem]:
@@ -152,28 +143,8 @@ def _check_disks(plan: EnginePlan, facts: dict[str, Any]) -> list[Problem]:
 
 
 def _check_accelerators(plan: EnginePlan, facts: dict[str, Any]) -> list[Problem]:
-    spec = plan.spec
-    wanted = catalog.accelerators()[spec.accelerator]
-    found = facts["nvidia"] + facts["amd"]
-    if wanted.vendor == "none":
+    """Before a deploy that installs the drivers itself, what is missing of them is no problem."""
+    if catalog.accelerators()[plan.spec.accelerator].vendor == "none":
         return []
-    if not found:
-        tool = "nvidia-smi" if wanted.vendor == "nvidia" else "amd-smi"
-        return [
-            Problem(
-                spec.host,
-                f"{tool} reports no accelerator, the inventory says {spec.accelerator_count} x {spec.accelerator}",
-                "install the vendor's driver, or correct 'accelerator' for this host",
-            )
-        ]
-    names = [one["name"] for one in found]
-    if len(found) != spec.accelerator_count or not all(wanted.is_called(name) for name in names):
-        seen = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
-        return [
-            Problem(
-                spec.host,
-                f"has {seen}, the inventory says {spec.accelerator_count} x {spec.accelerator}",
-                "correct 'accelerator' and 'accelerator_count' for this host, or look for a failed card",
-            )
-        ]
-    return []
+    external = plan.spec.accelerator_drivers == "external"
+    return accelerator_checks.check(plan, facts["accelerators"], ready=external)

@@ -44,7 +44,25 @@ def resolve(reference: str, *, insecure_registries: tuple[str, ...] = (), platfo
                     break
             else:
                 raise BarewindError(f"image {reference}: has no {platform} variant; name an image that has one.")
-        return LockedImage(digest=digest, size=sum(layer["size"] for layer in manifest.get("layers", [])))
+        environment = _environment(session, base, manifest, reference)
+        return LockedImage(
+            digest=digest,
+            size=sum(layer["size"] for layer in manifest.get("layers", [])),
+            cuda=environment.get("CUDA_VERSION"),  # set by the vendors' base images
+            rocm=environment.get("ROCM_VERSION"),
+        )
+
+
+def _environment(session: requests.Session, base: str, manifest: dict[str, Any], reference: str) -> dict[str, str]:
+    """The environment of the image's configuration; empty where the manifest names none."""
+    digest = manifest.get("config", {}).get("digest")
+    if digest is None:
+        return {}
+    answer = _get(session, f"{base}/blobs/{digest}", reference)
+    if "sha256:" + hashlib.sha256(answer.content).hexdigest() != digest:
+        raise BarewindError(f"image {reference}: its configuration is not what its digest says; lock again.")
+    lines = _document(answer, reference).get("config", {}).get("Env") or []
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def _get(session: requests.Session, url: str, reference: str) -> requests.Response:

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from barewind import catalog
+from barewind.balancer import BACKEND, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM
 from barewind.plan import CONTAINER, EnginePlan
 from barewind.spec import BalancerSpec, EngineSpec
 
@@ -18,6 +19,7 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 FIREWALL_FILE = "/etc/barewind/engine.nft"
 CHECK_PROGRAM = "/usr/local/lib/barewind/check-weights"
 HAPROXY_FILE = "/etc/haproxy/haproxy.cfg"
+HAPROXY_DROP_IN = "/etc/systemd/system/haproxy.service.d/barewind.conf"
 RELEASE_LABEL = "barewind.release"
 
 _COMMON_HEALTH_PATH = "/health"  # every engine has it, if not as the best one: for fleets of several engines
@@ -65,7 +67,23 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec]) -> str:
     """The configuration of one balancer over every engine host."""
     paths = {catalog.engines()[spec.engine].health_path for spec in engines}
     path = paths.pop() if len(paths) == 1 else _COMMON_HEALTH_PATH
-    return _render("haproxy.cfg.j2", balancer=balancer, engines=engines, health_path=path)
+    return _render("haproxy.cfg.j2", balancer=balancer, engines=engines, health_path=path, state_file=STATE_FILE)
+
+
+def haproxy_drop_in() -> str:
+    """What is added to HAProxy's unit: servers' states outlive reloads, drains outlive restarts and reboots."""
+    return _render("haproxy-service.conf.j2", state_program=STATE_PROGRAM)
+
+
+def haproxy_state_program() -> str:
+    """The program that saves servers' states; the unit runs it, and so does every drain and return."""
+    return _render(
+        "haproxy-state.sh.j2",
+        state_file=STATE_FILE,
+        config_file=HAPROXY_FILE,
+        master_socket=MASTER_SOCKET,
+        backend=BACKEND,
+    )
 
 
 def systemd_quoted(argument: str) -> str:

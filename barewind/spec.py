@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from barewind import catalog
+from barewind.rollout import parse_max_unavailable
 
 MOST_DRAFT_TOKENS = 16  # per step; drafting more costs more than it can bring
 
 # Nothing that ends a line: these values become lines of a systemd unit.
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Registry = Annotated[str, Field(pattern=r"^[\w.-]+(:\d+)?$|^\[[0-9a-f:]+\](:\d+)?$")]
+Url = Annotated[str, Field(pattern=r"^https?://[\w.:/~%@\[\]-]+[^/]$")]
 ImageReference = Annotated[str, Field(pattern=r"^[^\s@]+(@sha256:[0-9a-f]{64})?$")]
 
 
@@ -68,8 +70,34 @@ class EngineSpec(_Spec):
     startup_timeout: int = Field(default=1800, ge=10, le=86400)
     shutdown_timeout: int = Field(default=600, ge=1, le=86400)
 
+    accelerator_drivers: Literal["managed", "external"] = "managed"
+    nvidia_driver: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] = "580.126.09"
+    nvidia_modules: Literal["open", "proprietary"] = "open"
+    nvidia_fabric_manager: bool | Literal["auto"] = "auto"
+    nvidia_container_toolkit: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.20.0"
+    amdgpu_release: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] = "30.30.3"
+    rocm_release: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = "7.2.3"
+    amd_container_access: Literal["devices", "toolkit"] = "devices"
+    docker_source: Literal["distribution", "vendor"] = "distribution"
+    docker_version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] | None = None
+    nvidia_repository: Url = "https://developer.download.nvidia.com/compute/cuda/repos"
+    nvidia_toolkit_repository: Url = "https://nvidia.github.io/libnvidia-container/stable/deb"
+    amdgpu_repository: Url = "https://repo.radeon.com/amdgpu"
+    rocm_repository: Url = "https://repo.radeon.com/rocm/apt"
+    amd_toolkit_repository: Url = "https://repo.radeon.com/amd-container-toolkit/apt"
+    docker_repository: Url = "https://download.docker.com/linux"
+    repository_keys: dict[Literal["nvidia", "nvidia-toolkit", "amdgpu", "rocm", "amd-toolkit", "docker"], str] = Field(
+        default_factory=dict
+    )
+    hugepages: int | None = Field(default=None, ge=0)
+    transparent_hugepages: Literal["always", "madvise", "never"] | None = None
+    reboot_timeout: int = Field(default=1800, ge=30, le=86400)
+    max_unavailable: int | str = 1
+    allow_downtime: bool = False
+    drain_timeout: int = Field(default=2100, ge=1, le=86400)
+
     data_dir: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = "/var/lib/barewind"
-    hub_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] = "https://huggingface.co"
+    hub_endpoint: Url = "https://huggingface.co"
     hub_token_file: str | None = None
     insecure_registries: list[Registry] = Field(default_factory=list)
 
@@ -89,6 +117,12 @@ class EngineSpec(_Spec):
         if value == "auto" or isinstance(value, bool) or (isinstance(value, int) and 1 <= value <= MOST_DRAFT_TOKENS):
             return value
         raise ValueError(f'found {value!r}; write "auto", True, False or 1 to {MOST_DRAFT_TOKENS} tokens per step')
+
+    @field_validator("max_unavailable")
+    @classmethod
+    def _hosts_or_share(cls, value: int | str) -> int | str:
+        parse_max_unavailable(value, 1)
+        return value
 
     @field_validator("engine_args", mode="before")
     @classmethod

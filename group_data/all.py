@@ -48,6 +48,41 @@ kv_cache_dtype = "auto"  # auto | fp8
 engine_args = {}  # any option of the engine: {"max-log-len": 100, "enforce-eager": True}; False leaves a planned one out
 engine_env = {}  # environment of the engine: {"NCCL_DEBUG": "INFO"}. Not for secrets: it is readable on the host
 
+# --- Drivers and container runtime of an engine host -------------------------------------------------------------------
+
+accelerator_drivers = (
+    "managed"  # managed: installed, held and upgraded as below | external: the site's own, only verified
+)
+nvidia_driver = "580.126.09"  # exact version; CUDA 13 images need 580 or newer
+nvidia_modules = "open"  # open | proprietary (not on Blackwell)
+nvidia_fabric_manager = "auto"  # "auto": on boards with eight accelerators behind NVSwitches; True, False
+nvidia_container_toolkit = "1.20.0"  # exact version
+amdgpu_release = "30.30.3"  # the release of AMD's kernel driver: a directory of amdgpu_repository
+rocm_release = "7.2.3"  # the release of amd-smi on the host (a directory of rocm_repository); None: go without
+amd_container_access = (
+    "devices"  # devices: /dev/kfd and /dev/dri, anywhere | toolkit: AMD's container runtime, on Ubuntu
+)
+docker_source = "distribution"  # distribution: docker.io | vendor: docker-ce
+# docker_version = "28.5.2"  # exact version of docker-ce; default: the newest at the first deploy, then held
+nvidia_repository = (
+    "https://developer.download.nvidia.com/compute/cuda/repos"  # these six: a mirror of the same shape will do
+)
+nvidia_toolkit_repository = "https://nvidia.github.io/libnvidia-container/stable/deb"
+amdgpu_repository = "https://repo.radeon.com/amdgpu"
+rocm_repository = "https://repo.radeon.com/rocm/apt"
+amd_toolkit_repository = "https://repo.radeon.com/amd-container-toolkit/apt"
+docker_repository = "https://download.docker.com/linux"
+repository_keys = {}  # for mirrors signed by a key of their own: {"nvidia": "keys/mirror.asc"}; default: the vendors' keys
+# hugepages = 0  # vm.nr_hugepages (2 MiB each); default: as the host has it
+# transparent_hugepages = "madvise"  # always | madvise | never; default: as the host has it
+reboot_timeout = 1800  # seconds until a host must be back; firmware of eight-accelerator servers takes up to 15 minutes
+
+# --- How a change reaches hosts that serve -----------------------------------------------------------------------------
+
+max_unavailable = 1  # hosts of a group that may be out of rotation at a time: a number, or a share ("25%")
+drain_timeout = 2100  # seconds that requests in flight get to end before their host is touched
+allow_downtime = False  # True: go on although no host would be left to serve (a fleet of one)
+
 # --- How an engine host runs it ----------------------------------------------------------------------------------------
 
 engine_port = 8000  # reachable from the balancers only

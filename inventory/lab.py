@@ -1,5 +1,7 @@
-"""The lab on this machine: real hosts with systemd, sshd and Docker, without accelerators. `barewind lab up` starts it.
+"""The lab on this machine: real hosts with systemd, sshd and Docker. `barewind lab up` starts it.
 
+The groups `hopper`, `blackwell` and `mi300x` have simulated accelerators, drivers out of stand-in repositories, and an
+engine that stands in for vLLM; what the groups of a real fleet set (group_data/hopper.py, ...) holds for them too.
 The lab's settings are here and not in group_data/, because they are made where the lab is made: addresses, keys, images.
 """
 
@@ -14,25 +16,56 @@ _settings = {
     "model": _lab.MODEL,
     "model_revision": _lab.MODEL_REVISION,
     "draft_revision": _lab.DRAFT_REVISION,
-    "image": _lab.ENGINE_IMAGE,
     "insecure_registries": [_lab.REGISTRY],
     "hub_endpoint": _lab.HUB,
     "hub_token_file": str(_paths.state() / "hub_token"),
-    "accelerator": "cpu",
-    "accelerator_count": 1,
     "context_length": 2048,
     "max_num_seqs": 8,
     "max_num_batched_tokens": 2048,
-    "engine_args": {"enforce-eager": True},
-    "engine_env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
     "startup_timeout": 600,
     "shutdown_timeout": 30,
 }
 
+# Without accelerators: the CPU build of the real vLLM.
+_cpu = {
+    "image": _lab.ENGINE_IMAGE,
+    "accelerator": "cpu",
+    "accelerator_count": 1,
+    "engine_args": {"enforce-eager": True},
+    "engine_env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+}
 
-def _hosts(role: str) -> list[tuple[str, dict[str, object]]]:
-    return [(host.name, {"ssh_hostname": host.address, **_settings}) for host in _lab.current() if host.role == role]
+_key = str(_paths.state() / "repositories.asc")
+_simulated = {
+    "image": _lab.STANDIN_IMAGE,
+    "tensor_parallel_size": 2,  # the tiny model has two KV heads
+    "nvidia_driver": "580.126.09",
+    "nvidia_container_toolkit": "1.20.0",
+    "amdgpu_release": "30.30.3",
+    "rocm_release": "7.2.3",
+    "nvidia_repository": f"{_lab.REPOSITORIES}/nvidia",
+    "nvidia_toolkit_repository": f"{_lab.REPOSITORIES}/nvidia-toolkit",
+    "amdgpu_repository": f"{_lab.REPOSITORIES}/amdgpu",
+    "rocm_repository": f"{_lab.REPOSITORIES}/rocm",
+    "amd_toolkit_repository": f"{_lab.REPOSITORIES}/amd-toolkit",
+    "docker_repository": f"{_lab.REPOSITORIES}/docker",
+    "repository_keys": dict.fromkeys(("nvidia", "nvidia-toolkit", "amdgpu", "rocm", "amd-toolkit", "docker"), _key),
+    "reboot_timeout": 120,
+}
 
 
-engines = _hosts("engine")
-balancers = _hosts("balancer")
+def _hosts(kind: str, own: dict[str, object]) -> list[tuple[str, dict[str, object]]]:
+    return [
+        (host.name, {"ssh_hostname": host.address, **_settings, **own})
+        for host in _lab.current()
+        if host.role == "engine" and host.kind == kind
+    ]
+
+
+engines = _hosts("", _cpu)
+hopper = _hosts("hopper", _simulated | {"accelerator": "h100", "accelerator_count": 8})
+blackwell = _hosts("blackwell", _simulated | {"accelerator": "b200", "accelerator_count": 8})
+mi300x = _hosts("mi300x", _simulated | {"accelerator": "mi300x", "accelerator_count": 8})
+balancers = [
+    (host.name, {"ssh_hostname": host.address, **_settings}) for host in _lab.current() if host.role == "balancer"
+]

@@ -19,6 +19,7 @@ from lab.status import look
 from lab.up import up as bring_up
 
 P = ParamSpec("P")
+_NUMBER = click.IntRange(0, topology.MAX_OF_A_KIND)
 
 
 def plainly(command: Callable[P, None]) -> Callable[P, None]:
@@ -40,14 +41,17 @@ def lab() -> None:
 
 
 @lab.command()
-@click.option("--engines", type=click.IntRange(1, topology.MAX_ENGINES), help="Engine hosts (default 2).")
+@click.option("--engines", type=click.IntRange(0, topology.MAX_ENGINES), help="Engine hosts (default 2).")
 @click.option("--balancers", type=click.IntRange(1, topology.MAX_BALANCERS), help="Balancer hosts (default 1).")
+@click.option("--hopper", type=_NUMBER, help="Hosts with eight simulated H100 (default 0).")
+@click.option("--blackwell", type=_NUMBER, help="Hosts with eight simulated B200 (default 0).")
+@click.option("--mi300x", type=_NUMBER, help="Hosts with eight simulated MI300X (default 0).")
 @plainly
-def up(engines: int | None, balancers: int | None) -> None:
-    """Bring the lab up; again is quick and changes nothing."""
+def up(**sizes: int | None) -> None:
+    """Bring the lab up; again is quick and changes nothing. What is not named stays as large as it is."""
     start = time.monotonic()
     with Steps().shown() as steps:
-        made = bring_up(steps, engines, balancers)
+        made = bring_up(steps, **sizes)
         steps.say(f"The lab is up: {', '.join(f'{h.name} {h.address}' for h in made.hosts)}")
         steps.say(
             f"lb1 port {topology.HTTP_PORT_INSIDE} is http://{topology.HTTP_ADDRESS}:{made.http_port} "
@@ -79,14 +83,22 @@ def status(as_json: bool) -> None:
             "No Docker Engine answers, so the lab's hosts are off. Run `barewind lab up`: it keeps what they hold."
         )
     else:
-        table = Table("host", "address", "role", "state")
+        table = Table("host", "address", "role", "accelerators", "state")
         for host in seen.hosts:
-            table.add_row(host.name, host.address, host.role, host.state)
+            table.add_row(host.name, host.address, host.role, host.kind, host.state)
         console = Console(highlight=False)
         console.print(table)
         console.print(
-            f"registry {'answers' if seen.registry else 'is silent'}, hub {'answers' if seen.hub else 'is silent'}"
+            ", ".join(
+                f"{name} {'answers' if answers else 'is silent'}"
+                for name, answers in (
+                    ("registry", seen.registry),
+                    ("hub", seen.hub),
+                    ("package repositories", seen.repositories),
+                )
+            )
         )
-        console.print(seen.image or "no engine image in the registry")
+        for line in (*seen.images, *(f"not in the registry: {image}" for image in seen.missing)):
+            console.print(line)
     if not seen.complete:
         sys.exit(1)

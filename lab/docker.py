@@ -1,6 +1,9 @@
 """The few Docker commands the lab needs. It sees only what carries its label; everything else is not its own."""
 
+import io
 import json
+import subprocess
+import tarfile
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,16 +11,18 @@ from lab import proc, topology
 from lab.errors import LabError
 
 LABEL = f"{topology.LABEL}=1"
+RECIPE_LABEL = f"{topology.LABEL}.recipe"
 OURS = ("--filter", f"label={topology.LABEL}")
 
 
 @dataclass(frozen=True)
 class Container:
-    """What Docker knows of one of the lab's containers. `image` is the tag it was made from."""
+    """What Docker knows of one of the lab's containers. `image` is the tag it was made from, `recipe` the rest of it."""
 
     name: str
     running: bool
     image: str
+    recipe: str = ""
 
 
 def docker(*argv: str, text: str | None = None, check: bool = True, timeout: float | None = None) -> proc.Result:
@@ -40,7 +45,15 @@ def containers() -> dict[str, Container]:
         return {}
     # A container may vanish between the two commands: take what inspect still finds.
     found = json.loads(docker("inspect", *names, check=False).stdout or "[]")
-    listed = (Container(c["Name"].lstrip("/"), c["State"]["Running"], c["Config"]["Image"]) for c in found)
+    listed = (
+        Container(
+            c["Name"].lstrip("/"),
+            c["State"]["Running"],
+            c["Config"]["Image"],
+            (c["Config"]["Labels"] or {}).get(RECIPE_LABEL, ""),
+        )
+        for c in found
+    )
     return {container.name: container for container in listed}
 
 
@@ -88,6 +101,21 @@ def create_network() -> None:
             f"cannot make network {topology.SUBNET}: {proc.last_words(result.stderr)}; "
             "if another network uses the range, find it with `ip route` and remove it"
         )
+
+
+def copy_into(name: str, files: dict[str, tuple[str, int]]) -> None:
+    """Write files (path -> content, mode), owned by root, into a container, running or not."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for path, (content, mode) in files.items():
+            data = content.encode()
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode, entry.uname, entry.gname = len(data), mode, "root", "root"
+            archive.addfile(entry, io.BytesIO(data))
+    argv = ["docker", "cp", "-", f"{name}:/"]
+    result = subprocess.run(argv, input=packed.getvalue(), capture_output=True, check=False)
+    if result.returncode != 0:
+        raise LabError(f"cannot write files into {name}: {proc.last_words(result.stderr.decode(errors='replace'))}")
 
 
 def remove_container(name: str) -> None:

@@ -14,25 +14,20 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-from lab import base_image, docker, hosts, paths, proc, registry, state, topology
+from lab import base_image, docker, layers, paths, registry, state
 from lab.errors import LabError
+from lab.layers import SITE
 from lab.progress import Steps
 
 HERE = Path(__file__).parent
 LOCK = HERE / "engine-requirements.lock"
-PYTHON = "3.11"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 VLLM_VERSION = "0.32.0+cpu"
 RECIPE = 6  # raise it when the steps below change
 TAG = "nightly"
 
-SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
 NOTES = "/var/cache/vllm"  # vLLM's cache as the build left it
 ENVIRONMENT = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -143,20 +138,9 @@ def install_packages() -> Path:
         return done
     for old in paths.cache().glob("engine-*"):
         shutil.rmtree(old, ignore_errors=True)
-    work = paths.cache() / f"engine-partial-{os.getpid()}"
+    work = layers.partial("engine")
     site = work / SITE
-    site.mkdir(parents=True)
-    options = [
-        "--target",
-        str(site),
-        "--python-version",
-        PYTHON,
-        "--no-deps",
-        "--require-hashes",
-        "--link-mode",
-        "hardlink",
-    ]
-    proc.run([*_uv(), "pip", "install", "--quiet", *options, *_torch_source(), "--requirements", str(LOCK)])
+    layers.install(LOCK, site, *_torch_source())
     _trim(site)
     _adapt(site, work)
     work.rename(done)
@@ -173,13 +157,8 @@ def build_and_push(steps: Steps) -> None:
     root = install_packages()
     with steps.step("engine image: first imports"):
         _warm(root)
-    layers, diff_ids = [], []
     with steps.step("engine image: push"):
-        for tar in (_base_files(), _engine_files(root)):
-            diff = hashlib.sha256()
-            blob = registry.push_blob(_compressed(tar, diff))
-            layers.append({"mediaType": registry.LAYER, "digest": blob.digest, "size": blob.size})
-            diff_ids.append(f"sha256:{diff.hexdigest()}")
+        made = [layers.push(tar) for tar in (_base_files(), layers.folder(root))]
         config = {
             "architecture": "amd64",
             "os": "linux",
@@ -188,34 +167,19 @@ def build_and_push(steps: Steps) -> None:
                 "Entrypoint": ["vllm", "serve"],
                 "Env": list(ENVIRONMENT),
                 "WorkingDir": "/vllm-workspace",
-                "Labels": {"org.opencontainers.image.version": VLLM_VERSION},
+                "Labels": {registry.VERSION_LABEL: VLLM_VERSION},
             },
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in made]},
             "history": [{"created_by": "barewind lab: base"}, {"created_by": "barewind lab: engine"}],
         }
-        digest = registry.push_manifest(config, layers, TAG)
-    # What no tag names any more, of earlier builds, would stay in the cache for ever.
-    hosts.exec(
-        topology.SERVICES, ["docker-registry", "garbage-collect", "--delete-untagged", hosts.REGISTRY_FILE], timeout=120
-    )
+        digest = registry.push_manifest(config, [layer.entry for layer in made], TAG)
+    layers.collect_garbage()
     state.write_text(_record(), json.dumps({"key": key(), "digest": digest}))
     shutil.rmtree(root, ignore_errors=True)
 
 
 def _record() -> Path:
     return paths.cache() / "engine.json"
-
-
-def _uv() -> list[str]:
-    beside = Path(sys.executable).parent / "uv"
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    if found:
-        return [found]
-    home = paths.cache() / "uv"
-    if not (home / "bin" / "uv").exists():
-        proc.run([sys.executable, "-m", "venv", str(home)])
-        proc.run([str(home / "bin" / "pip"), "install", "--quiet", "uv"])
-    return [str(home / "bin" / "uv")]
 
 
 def _torch_source() -> list[str]:
@@ -298,40 +262,3 @@ def _base_files() -> list[str]:
     options = ["--rm", "--label", docker.LABEL, "--network", "none", "--security-opt", "seccomp=unconfined"]
     tar = ["tar", "--create", "--one-file-system", "--directory", "/", *excludes, "."]
     return ["docker", "run", *options, base_image.host_tag(), *tar]
-
-
-def _engine_files(root: Path) -> list[str]:
-    return [
-        "tar",
-        "--create",
-        "--sort=name",
-        "--owner=0",
-        "--group=0",
-        "--numeric-owner",
-        "--directory",
-        str(root),
-        ".",
-    ]
-
-
-def _compressed(tar: list[str], diff: "hashlib._Hash") -> Iterator[bytes]:
-    """A tar's bytes after gzip, hashing what goes in: level 1, since it travels one bridge only."""
-    archive = subprocess.Popen(tar, stdout=subprocess.PIPE)
-    gzip = subprocess.Popen(["pigz", "-1", "--stdout"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    source, sink, packed = archive.stdout, gzip.stdin, gzip.stdout
-    if source is None or sink is None or packed is None:
-        raise AssertionError("pipes were asked for")
-
-    def feed() -> None:
-        while chunk := source.read(1 << 20):
-            diff.update(chunk)
-            sink.write(chunk)
-        sink.close()
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    while chunk := packed.read(1 << 20):
-        yield chunk
-    feeder.join()
-    if archive.wait() or gzip.wait():
-        raise LabError("the engine image could not be packed; is the disk full? See `df -h`")

@@ -1,16 +1,21 @@
-"""Hosts as containers: make, look at, run commands in, stop and start. Tests use `exec`, `stop` and `start`."""
+"""Hosts as containers: make, look at, run commands in, stop and start. Tests use `exec`, `stop`, `start`, `no_return`.
+
+`systemctl reboot` inside a host restarts it: its disks stay, /run and what its kernel held is lost.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab import base_image, docker, keys, paths, proc, state, topology, wait
+from lab import docker, keys, paths, proc, recipe, services, state, topology, wait
 from lab.errors import LabError
 from lab.topology import Host
 
+REGISTRY_FILE = services.REGISTRY_FILE
 BOOTED_WITHIN = 60  # seconds; takes about 4 when nothing else runs
-HUB_PORT = 8000
+
+_REBOOTED = "129"  # exit status of a container whose init was restarted: 128 and SIGHUP, see reboot(2)
 
 Decision = Literal["create", "recreate", "start", "keep"]
 
@@ -21,7 +26,7 @@ class Seen:
 
     exists: bool
     running: bool = False
-    same_image: bool = False
+    same_recipe: bool = False
     finished: bool = False
 
 
@@ -29,7 +34,7 @@ def decide(seen: Seen) -> Decision:
     """What `up` does about a host."""
     if not seen.exists:
         return "create"
-    if not (seen.finished and seen.same_image):
+    if not (seen.finished and seen.same_recipe):
         return "recreate"
     return "keep" if seen.running else "start"
 
@@ -83,10 +88,16 @@ def stop(host: str | Host, *, gently: bool = False) -> None:
 
 
 def start(host: str | Host) -> None:
-    """Switch a stopped host on again and wait until it is up."""
+    """Switch a stopped host on again and wait until it is up; what `no_return` did is undone."""
     found = _find(host)
+    docker.docker("update", "--restart", recipe.RESTART, found.container)
     docker.docker("start", found.container)
     booted(found)
+
+
+def no_return(host: str | Host) -> None:
+    """Have the next reboot leave the host off, as when its hardware fails then; `start` undoes it."""
+    docker.docker("update", "--restart", "no", _find(host).container)
 
 
 def ensure(host: Host, lab: state.Lab, seen: Seen) -> Decision:
@@ -109,12 +120,8 @@ def look(host: Host, containers: dict[str, docker.Container]) -> Seen:
     container = containers.get(host.container)
     if container is None:
         return Seen(exists=False)
-    return Seen(True, container.running, container.image == image(host), _finished(host).exists())
-
-
-def image(host: Host) -> str:
-    """Tag of the image a host is made from."""
-    return base_image.services_tag() if host.role == "services" else base_image.host_tag()
+    same = (container.image, container.recipe) == (recipe.image(host), recipe.digest(host))
+    return Seen(True, container.running, same, _finished(host).exists())
 
 
 def remove(host: Host) -> None:
@@ -129,9 +136,16 @@ def booted(host: Host, seconds: float = BOOTED_WITHIN) -> None:
 
     def up() -> bool:
         result = docker.docker(*argv, check=False, timeout=seconds)
+        if "is restarting" in result.stderr and _exit_status(host) != _REBOOTED:
+            said = proc.last_words(docker.docker("logs", "--tail", "1", host.container, check=False).stderr)
+            raise LabError(f"{host.name} does not boot: {said}; see `docker logs {host.container}`")
         return result.returncode == 0 and result.stdout.strip() in ("running", "degraded")
 
     wait.until(up, seconds, f"{host.name} did not boot within {seconds:.0f} s; see `docker logs {host.container}`")
+
+
+def _exit_status(host: Host) -> str:
+    return docker.docker("inspect", "--format", "{{.State.ExitCode}}", host.container, check=False).stdout.strip()
 
 
 def _find(host: str | Host) -> Host:
@@ -154,77 +168,16 @@ def _restarts(host: Host) -> bool:
 
 
 def _create(host: Host, lab: state.Lab) -> None:
-    options = [
-        *("--name", host.container, "--hostname", host.name, "--label", docker.LABEL),
-        *("--network", topology.NETWORK, "--ip", host.address, "--network-alias", host.name),
-        # Everything but what many machines cannot give; --privileged would ask for that too.
-        *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE"),
-        *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
-        *("--security-opt", "systempaths=unconfined", "--cgroupns", "private"),
-        *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "--shm-size", "4g"),  # noqa: S108 - inside the host
-        *("--env", "container=docker", "--stop-signal", "SIGRTMIN+3"),  # systemd's signal for "halt"
-    ]
-    for other in (topology.SERVICES_HOST, *lab.hosts):
-        options += ["--add-host", f"{other.name}:{other.address}"]
-    if host.role == "services":
-        options += ["--volume", f"{paths.cache()}/registry:/var/lib/docker-registry"]
-        options += ["--volume", f"{paths.cache()}/models:/srv/models:ro"]
-    else:
-        options += ["--volume", "/var/lib/docker"]  # overlay2 needs a file system that is not an overlay itself
-    if host.name == "lb1":
-        options += ["--publish", f"{topology.HTTP_ADDRESS}:{lab.http_port}:{topology.HTTP_PORT_INSIDE}"]
-    docker.docker("run", "--detach", *options, image(host))
+    docker.docker("create", *recipe.arguments(host, lab))
+    docker.copy_into(host.container, recipe.files(host))
+    docker.docker("start", host.container)
 
 
 def _provision(host: Host) -> None:
     if host.role == "services":
-        _provision_services(host)
+        exec(host, services.START)
         return
     folder = f"/home/{topology.USER}/.ssh"
     script = f"install -d -m 0700 -o {topology.USER} -g {topology.USER} {folder} && cat > {folder}/authorized_keys"
     owner = f"chown {topology.USER}: {folder}/authorized_keys && chmod 0600 {folder}/authorized_keys"
     exec(host, f"{script} && {owner}", text=keys.ensure())
-
-
-REGISTRY_FILE = "/etc/lab-registry.yml"
-REGISTRY_CONFIG = """\
-version: 0.1
-log: {level: warn}
-storage:
-  filesystem: {rootdirectory: /var/lib/docker-registry}
-  delete: {enabled: true}
-http: {addr: ":5000"}
-"""
-
-UNIT = """\
-[Unit]
-Description={description}
-After=network.target
-
-[Service]
-EnvironmentFile=-/etc/lab-hub.env
-ExecStart={command}
-Restart=always
-RestartSec=1
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-
-def _provision_services(host: Host) -> None:
-    files = {
-        REGISTRY_FILE: REGISTRY_CONFIG,
-        "/etc/systemd/system/lab-registry.service": UNIT.format(
-            description="Registry of the lab", command=f"/usr/bin/docker-registry serve {REGISTRY_FILE}"
-        ),
-        "/usr/local/lib/lab-hub.py": (Path(__file__).parent / "hub.py").read_text(),
-        "/etc/systemd/system/lab-hub.service": UNIT.format(
-            description="Model hub of the lab",
-            command=f"/usr/bin/python3 /usr/local/lib/lab-hub.py /srv/models {HUB_PORT}",
-        ),
-    }
-    for path, content in files.items():
-        exec(host, f"cat > {path}", text=content)
-    exec(host, "umask 077; cat > /etc/lab-hub.env", text=f"LAB_HUB_TOKEN={keys.hub_token()}\n")
-    exec(host, "systemctl daemon-reload && systemctl enable --now lab-registry lab-hub")

@@ -8,7 +8,7 @@ from lab import proc
 from lab.errors import LabError
 
 # Program -> Debian package that brings it.
-PROGRAMS = {"docker": "docker.io", "dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "pigz": "pigz"}
+PROGRAMS = {"docker": "docker.io", "dockerd": "docker.io", "mmdebstrap": "mmdebstrap", "pigz": "pigz", "gpg": "gnupg"}
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 # Settings of the machine's apt that its hosts need too: proxies, and what a mirror frozen in time asks for.

@@ -15,6 +15,7 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 REPOSITORY = "vllm/vllm-openai"
+VERSION_LABEL = "org.opencontainers.image.version"
 TIMEOUT = 120  # seconds
 
 Json = dict[str, Any]
@@ -48,7 +49,12 @@ def complete(tag: str, repository: str = REPOSITORY) -> bool:
         return False
     manifest = get_manifest(tag, repository)
     blobs = [manifest["config"], *manifest["layers"]]
-    return all(_request("HEAD", f"/v2/{repository}/blobs/{blob['digest']}")[0] == 200 for blob in blobs)
+    return all(has_blob(blob["digest"], repository) for blob in blobs)
+
+
+def has_blob(digest: str, repository: str = REPOSITORY) -> bool:
+    """Is the blob there?"""
+    return _request("HEAD", f"/v2/{repository}/blobs/{digest}")[0] == 200
 
 
 def get_manifest(reference: str, repository: str = REPOSITORY) -> Json:
@@ -112,6 +118,7 @@ def derive(
     source: str = "nightly",
     entrypoint: list[str] | None = None,
     env: list[str] | None = None,
+    labels: dict[str, str] | None = None,
     repository: str = REPOSITORY,
 ) -> str:
     """Another image on the same layers, for tests of upgrades and rollbacks; returns its digest.
@@ -122,7 +129,8 @@ def derive(
     manifest = get_manifest(source, repository)
     _, _, body = _request("GET", f"/v2/{repository}/blobs/{manifest['config']['digest']}")
     config: Json = json.loads(body)
-    config["config"].setdefault("Labels", {})["barewind.lab.variant"] = f"{tag}-{uuid.uuid4()}"
+    variant = {"barewind.lab.variant": f"{tag}-{uuid.uuid4()}"}
+    config["config"]["Labels"] = (config["config"].get("Labels") or {}) | variant | (labels or {})
     if entrypoint is not None:
         config["config"]["Entrypoint"] = entrypoint
     config["config"]["Env"] += env or []

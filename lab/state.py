@@ -15,11 +15,19 @@ class Lab:
     engines: int = topology.DEFAULT_ENGINES
     balancers: int = topology.DEFAULT_BALANCERS
     http_port: int = topology.HTTP_PORT
+    hopper: int = 0
+    blackwell: int = 0
+    mi300x: int = 0
 
     @property
     def hosts(self) -> tuple[topology.Host, ...]:
         """The hosts of a lab of this size, `services` apart."""
-        return topology.layout(self.engines, self.balancers)
+        return topology.layout(self.engines, self.balancers, self.hopper, self.blackwell, self.mi300x)
+
+    @property
+    def simulated(self) -> tuple[topology.Host, ...]:
+        """Those of them with simulated accelerators."""
+        return tuple(host for host in self.hosts if host.kind)
 
 
 def load() -> Lab | None:

@@ -18,8 +18,10 @@ SERVICES = "services"
 SERVICES_ADDRESS = "172.30.77.2"
 REGISTRY = f"{SERVICES_ADDRESS}:5000"
 HUB = f"http://{SERVICES_ADDRESS}:8000"
+REPOSITORIES = f"http://{SERVICES_ADDRESS}:8090"  # stand-ins for the vendors' apt repositories, a folder each
 
 ENGINE_IMAGE = f"{REGISTRY}/vllm/vllm-openai:nightly"
+STANDIN_IMAGE = f"{REGISTRY}/stand-in/vllm-openai:nightly"  # for hosts with simulated accelerators
 MODEL = "barewind-lab/Mistral-Tiny"
 MODEL_REVISION = "3501280000000000000000000000000000000001"
 DRAFT_MODEL = "barewind-lab/Mistral-Tiny-EAGLE"
@@ -32,6 +34,10 @@ MAX_ENGINES = 5
 DEFAULT_BALANCERS = 1
 MAX_BALANCERS = 2
 
+# Kinds of hosts with simulated accelerators (lab/hardware.py), each with the address of its first host.
+KINDS = {"hopper": 31, "blackwell": 41, "mi300x": 51}
+MAX_OF_A_KIND = 4
+
 # lb1's port 8000 is published here, so that a browser on this machine reaches the endpoint.
 HTTP_ADDRESS = "127.0.0.1"
 HTTP_PORT = 8080
@@ -42,11 +48,15 @@ Role = Literal["services", "balancer", "engine"]
 
 @dataclass(frozen=True)
 class Host:
-    """One machine of the lab. The container has the host's name behind a prefix, to stay clear of others'."""
+    """One machine of the lab. The container has the host's name behind a prefix, to stay clear of others'.
+
+    `kind` says which accelerators are simulated: one of KINDS, or empty for a host without any.
+    """
 
     name: str
     address: str
     role: Role
+    kind: str = ""
 
     @property
     def container(self) -> str:
@@ -57,15 +67,34 @@ class Host:
 SERVICES_HOST = Host(SERVICES, SERVICES_ADDRESS, "services")
 
 
-def layout(engines: int = DEFAULT_ENGINES, balancers: int = DEFAULT_BALANCERS) -> tuple[Host, ...]:
-    """The hosts of a lab of this size, balancers first: lb1 .10, lb2 .11, engine1 .21 and up."""
-    if not 1 <= engines <= MAX_ENGINES:
-        raise ValueError(f"engines must be 1 to {MAX_ENGINES}, not {engines}")
-    if not 1 <= balancers <= MAX_BALANCERS:
-        raise ValueError(f"balancers must be 1 to {MAX_BALANCERS}, not {balancers}")
+def layout(
+    engines: int = DEFAULT_ENGINES,
+    balancers: int = DEFAULT_BALANCERS,
+    hopper: int = 0,
+    blackwell: int = 0,
+    mi300x: int = 0,
+) -> tuple[Host, ...]:
+    """The hosts of a lab of this size, balancers first: lb1 .10, engine1 .21, hopper1 .31, blackwell1 .41, mi300x1 .51.
+
+    ValueError when a number is out of range or nothing would serve.
+    """
+    simulated = {"hopper": hopper, "blackwell": blackwell, "mi300x": mi300x}
+    least = 0 if any(simulated.values()) else 1
+    for name, number, first, last in (
+        ("engines", engines, least, MAX_ENGINES),
+        ("balancers", balancers, 1, MAX_BALANCERS),
+        *((kind, number, 0, MAX_OF_A_KIND) for kind, number in simulated.items()),
+    ):
+        if not first <= number <= last:
+            raise ValueError(f"{name} must be {first} to {last}, not {number}")
     return (
         *(Host(f"lb{n}", f"172.30.77.{9 + n}", "balancer") for n in range(1, balancers + 1)),
         *(Host(f"engine{n}", f"172.30.77.{20 + n}", "engine") for n in range(1, engines + 1)),
+        *(
+            Host(f"{kind}{n}", f"172.30.77.{KINDS[kind] - 1 + n}", "engine", kind)
+            for kind, number in simulated.items()
+            for n in range(1, number + 1)
+        ),
     )
 
 
@@ -73,8 +102,9 @@ def current() -> tuple[Host, ...]:
     """The hosts of the running lab, or those of the default one when none runs."""
     try:
         recorded = json.loads((paths.state() / "lab.json").read_text())
-        return layout(int(recorded["engines"]), int(recorded["balancers"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        sizes = {name: int(recorded[name]) for name in ("engines", "balancers", *KINDS) if name in recorded}
+        return layout(**sizes)
+    except (OSError, ValueError, TypeError):
         return layout()
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from lab import (
     base_image,
@@ -18,24 +19,27 @@ from lab import (
     models,
     paths,
     registry,
+    standin_engine,
     state,
     topology,
     wait,
 )
 from lab.errors import LabError
+from lab.packages import build
 from lab.progress import Steps
 from lab.topology import Host
 
 SERVICES_ANSWER_WITHIN = 30  # seconds
 
 
-def up(steps: Steps, engines: int | None, balancers: int | None) -> state.Lab:
-    """Bring the lab up; None keeps the running lab's size."""
-    lab = _wanted(engines, balancers)
+def up(steps: Steps, **sizes: int | None) -> state.Lab:
+    """Bring the lab up; `sizes` are those of state.Lab, None or missing keeps the running lab's."""
+    lab = _wanted(sizes)
     _machine(steps)
     with ThreadPoolExecutor() as pool:
         # The slow half needs no Docker: it runs beside the other.
-        files = pool.submit(_files, steps)
+        files = pool.submit(_files, steps, lab)
+        was_on = docker.answers()
         with steps.step("Docker Engine"):
             engine_daemon.ensure()
         state.save(lab)
@@ -44,27 +48,31 @@ def up(steps: Steps, engines: int | None, balancers: int | None) -> state.Lab:
         base_image.remove_old_cache()
         _network()
         keys.ensure()
+        with steps.step("package repositories"):
+            build.ensure(with_docker=bool(lab.simulated))
         _remove_surplus(lab)
         found = docker.containers()
-        made = [pool.submit(_host, steps, host, lab, found) for host in lab.hosts]
+        made = [pool.submit(_host, steps, host, lab, found, was_on=was_on) for host in lab.hosts]
         files.result()
-        _host(steps, topology.SERVICES_HOST, lab, found)
+        _host(steps, topology.SERVICES_HOST, lab, found, was_on=was_on)
         for future in made:
             future.result()
     keys.write_known_hosts(lab.hosts)
     wait.until(
-        lambda: registry.healthy() and hub_control.healthy(),
+        lambda: registry.healthy() and hub_control.healthy() and build.served(),
         SERVICES_ANSWER_WITHIN,
-        f"registry or hub does not answer; see `docker exec {topology.SERVICES_HOST.container} journalctl -n 50`",
+        f"a service does not answer; see `docker exec {topology.SERVICES_HOST.container} journalctl -n 50`",
     )
-    if not engine_image.present():
+    if lab.engines and not engine_image.present():
         engine_image.build_and_push(steps)
+    if lab.simulated:
+        standin_engine.ensure(steps)
     return lab
 
 
-def _wanted(engines: int | None, balancers: int | None) -> state.Lab:
+def _wanted(sizes: dict[str, int | None]) -> state.Lab:
     before = state.load() or state.Lab(http_port=_http_port())
-    lab = state.Lab(engines or before.engines, balancers or before.balancers, before.http_port)
+    lab = replace(before, **{name: size for name, size in sizes.items() if size is not None})
     try:
         _ = lab.hosts
     except ValueError as error:
@@ -86,10 +94,10 @@ def _machine(steps: Steps) -> None:
             machine.install(missing)
 
 
-def _files(steps: Steps) -> None:
+def _files(steps: Steps, lab: state.Lab) -> None:
     """What `services` serves: the models, and the packages of the engine image if that is not in the registry."""
     (paths.cache() / "registry").mkdir(parents=True, exist_ok=True)
-    if not engine_image.recorded() or not _models_made():
+    if (lab.engines and not engine_image.recorded()) or not _models_made():
         with steps.step("engine packages"):
             engine_image.install_packages()
     if not _models_made():
@@ -135,8 +143,11 @@ def _remove_surplus(lab: state.Lab) -> None:
             docker.remove_container(name)
 
 
-def _host(steps: Steps, host: Host, lab: state.Lab, found: dict[str, docker.Container]) -> None:
+def _host(steps: Steps, host: Host, lab: state.Lab, found: dict[str, docker.Container], *, was_on: bool) -> None:
     seen = hosts.look(host, found)
+    if not was_on:
+        # The engine that has just started switches hosts on by itself: that they run does not say that they came up.
+        seen = replace(seen, running=False)
     if hosts.decide(seen) == "keep":
         return
     with steps.step(f"{host.name} {host.address}"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra.api import deploy
 
 from barewind import render
+from barewind.balancer import STATE_PROGRAM
 from barewind.operations import ManagedFile
 from barewind.operations.haproxy import configured
 from tasks.fleet import balancer_spec, fleet
@@ -23,5 +24,7 @@ def balance() -> None:
             name="HAProxy",
             packages=PACKAGES,
             config=ManagedFile(render.HAPROXY_FILE, config),
+            drop_in=ManagedFile(render.HAPROXY_DROP_IN, render.haproxy_drop_in()),
+            others=[ManagedFile(STATE_PROGRAM, render.haproxy_state_program(), mode="755")],
             _timeout=_INSTALL,
         )

@@ -9,13 +9,13 @@ from barewind.facts.weights import INTACT
 from barewind.operations import ManagedFile
 from barewind.operations.engine import serving
 from barewind.plan import CONTAINER
-from tasks.fleet import engine_plan, fleet
+from tasks.fleet import EVERY, Hosts, engine_plan, fleet
 
 
 @deploy("Engine")
-def serve() -> None:
-    """Have every engine host run its release."""
-    plan = engine_plan()
+def serve(hosts: Hosts = EVERY) -> None:
+    """Have engine hosts run their release."""
+    plan = engine_plan(hosts)
     if plan is not None:
         serving(
             name="Unit",

@@ -6,15 +6,15 @@ from pyinfra.api import deploy
 
 from barewind import render
 from barewind.operations.gate import answers
-from tasks.fleet import balancer_spec, engine_plan, fleet
+from tasks.fleet import EVERY, Hosts, balancer_spec, engine_plan, fleet
 
 _ENDPOINT = 60  # seconds; the engines behind it have answered already
 
 
 @deploy("Gate")
-def engines() -> None:
-    """Every engine answers, asked on its own host."""
-    plan = engine_plan()
+def engines(hosts: Hosts = EVERY) -> None:
+    """Engines answer, each asked on its own host."""
+    plan = engine_plan(hosts)
     if plan is not None:
         limit = plan.spec.startup_timeout
         answers(

@@ -24,7 +24,11 @@ class _Entry(BaseModel):
 
 
 class Accelerator(_Entry):
-    """One accelerator product; `memory_mib` is what the vendor's tool reports, in MiB."""
+    """One accelerator product; `memory_mib` is what the vendor's tool reports, in MiB.
+
+    `fabric` is true where eight of them sit on a board with NVSwitches; `module_floor` is AMD's oldest kernel driver that
+    today's ROCm releases go with.
+    """
 
     vendor: Literal["nvidia", "amd", "none"]
     architecture: Literal["hopper", "blackwell", "cdna3", "cdna4", "cpu"]
@@ -33,10 +37,18 @@ class Accelerator(_Entry):
     memory_mib: int = Field(ge=0)
     fp8: bool
     driver_floor: dict[Literal["cuda12", "cuda13", "rocm"], str]
+    module_floor: str | None = None
+    fabric: bool = False
 
     def is_called(self, name: str) -> bool:
         """Whether `name`, as printed by the vendor's tool, is this accelerator ("... OAM" and "... VF" included)."""
         return any(name.lower().startswith(known.lower()) for known in self.names)
+
+    def floor(self, *, cuda: str | None) -> str:
+        """The oldest NVIDIA driver for an image's CUDA ("13.0.2"); unknown (None, "14.1"): as for the newest we know."""
+        majors = sorted(key for key in self.driver_floor if key.startswith("cuda"))
+        major = f"cuda{(cuda or '').split('.')[0]}"
+        return next((floor for key, floor in self.driver_floor.items() if key == major), self.driver_floor[majors[-1]])
 
 
 class Shape(BaseModel):

@@ -8,7 +8,8 @@ from typing import Any
 
 from pyinfra.api import FactBase
 
-from barewind.facts import quoted, script, split
+from barewind.facts import FILES, packages, quoted, read_files, script, split
+from barewind.facts.packages import query
 
 DAEMON_FILE = "/etc/docker/daemon.json"
 
@@ -17,41 +18,53 @@ class DockerHost(FactBase[dict[str, Any]]):
     """Docker Engine as it is installed, configured and running.
 
     + packages: packages it is made of
+    + paths: files beside them
 
     ```
-    {"packages": ["docker.io"], "daemon": '{"debug": true}', "active": True, "enabled": True,
-     "insecure_registries": ["10.0.0.2:5000"]}
+    {"packages": {"docker.io": {"version": "20.10.24+dfsg1-1", "held": True}}, "files": {...}, "daemon": '{"debug": true}',
+     "active": True, "enabled": True, "insecure_registries": ["10.0.0.2:5000"], "runtimes": ["nvidia", "runc"]}
     ```
-    `daemon` is the text of daemon.json, `insecure_registries` what the running daemon goes by.
+    `daemon` is the text of daemon.json, registries and runtimes are what the running daemon goes by.
     """
 
     abstract = False
 
-    def command(self, packages: list[str]) -> str:
+    def command(self, packages: list[str], paths: list[str]) -> str:
         return script(
-            packages=f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {quoted(packages)}",
+            packages=query(packages),
+            files=FILES % quoted(paths) if paths else "true",
             daemon=f"cat {DAEMON_FILE}",
             active="systemctl is-active docker.service",
             enabled="systemctl is-enabled docker.service",
-            registries="docker info -f '{{json .RegistryConfig.IndexConfigs}}'",
+            info="docker info -f '{{json .RegistryConfig.IndexConfigs}}\n{{json .Runtimes}}'",
         )
 
     def process(self, output: list[str]) -> dict[str, Any]:
         found = split(output)
-        try:
-            indexes = json.loads("".join(found.get("registries", [])))
-        except ValueError:  # the daemon is down
-            indexes = None
-        known = indexes.items() if isinstance(indexes, dict) else ()
+        indexes, runtimes = _objects(found.get("info", []))
         return {
-            "packages": [line.split()[0] for line in found.get("packages", []) if line.endswith(" installed")],
+            "packages": packages.read(found.get("packages", [])),
+            "files": read_files(found.get("files", [])),
             "daemon": "\n".join(found.get("daemon", [])),
             "active": found.get("active") == ["active"],
             "enabled": found.get("enabled") == ["enabled"],
             "insecure_registries": sorted(
-                name for name, index in known if isinstance(index, dict) and not index.get("Secure", True)
+                name for name, index in indexes.items() if isinstance(index, dict) and not index.get("Secure", True)
             ),
+            "runtimes": sorted(runtimes),
         }
+
+
+def _objects(lines: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two JSON objects, a line each; empty ones while the daemon is down."""
+    found = []
+    for line in lines[:2]:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    indexes, runtimes = (one if isinstance(one, dict) else {} for one in (*found, {}, {})[:2])
+    return indexes, runtimes
 
 
 class ImagePresent(FactBase[bool]):

@@ -26,20 +26,30 @@ class EngineUnit(FactBase[dict[str, Any]]):
     abstract = False
 
     def command(self, unit: str, paths: list[str], container: str) -> str:
-        return script(
-            files=FILES % quoted(paths),
-            state=f"systemctl show -p ActiveState -p NeedDaemonReload -p UnitFileState {shlex.quote(unit)}",
-            release="docker inspect -f '{{index .Config.Labels \"barewind.release\"}}' " + shlex.quote(container),
-        )
+        return script(files=FILES % quoted(paths), state=state(unit), release=release(container))
 
     def process(self, output: list[str]) -> dict[str, Any]:
         found = split(output)
-        state = dict(line.split("=", 1) for line in found.get("state", []) if "=" in line)
-        release = (found.get("release") or [""])[0]
-        return {
-            "files": read_files(found.get("files", [])),
-            "active": state.get("ActiveState") in ("active", "activating", "reloading"),
-            "enabled": state.get("UnitFileState") == "enabled",
-            "needs_reload": state.get("NeedDaemonReload") == "yes",
-            "release": release or None,
-        }
+        return {"files": read_files(found.get("files", [])), **read(found)}
+
+
+def state(unit: str) -> str:
+    """The shell command for the section `state`."""
+    return f"systemctl show -p ActiveState -p NeedDaemonReload -p UnitFileState {shlex.quote(unit)}"
+
+
+def release(container: str) -> str:
+    """The shell command for the section `release`."""
+    return "docker inspect -f '{{index .Config.Labels \"barewind.release\"}}' " + shlex.quote(container)
+
+
+def read(found: dict[str, list[str]]) -> dict[str, Any]:
+    """What the two sections tell."""
+    said = dict(line.split("=", 1) for line in found.get("state", []) if "=" in line)
+    label = (found.get("release") or [""])[0]
+    return {
+        "active": said.get("ActiveState") in ("active", "activating", "reloading"),
+        "enabled": said.get("UnitFileState") == "enabled",
+        "needs_reload": said.get("NeedDaemonReload") == "yes",
+        "release": label or None,
+    }

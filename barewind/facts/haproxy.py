@@ -6,7 +6,8 @@ from typing import Any
 
 from pyinfra.api import FactBase
 
-from barewind.facts import FILES, quoted, read_files, script, split
+from barewind.facts import FILES, packages, quoted, read_files, script, split
+from barewind.facts.packages import query
 
 
 class HaproxyHost(FactBase[dict[str, Any]]):
@@ -16,25 +17,32 @@ class HaproxyHost(FactBase[dict[str, Any]]):
     + paths: its files
 
     ```
-    {"packages": ["haproxy"], "files": {...}, "active": True, "enabled": True}
+    {"packages": {"haproxy": {"version": "2.6.12-1+deb12u2", "held": False}}, "files": {...},
+     "active": True, "enabled": True, "needs_reload": False, "drop_ins": ["/etc/systemd/system/haproxy.service.d/x.conf"]}
     ```
+    `needs_reload`: the unit's files changed, and systemd does not know it; `drop_ins`: those it knows. It does not notice the
+    first one.
     """
 
     abstract = False
 
     def command(self, packages: list[str], paths: list[str]) -> str:
         return script(
-            packages=f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {quoted(packages)}",
+            packages=query(packages),
             files=FILES % quoted(paths),
             active="systemctl is-active haproxy.service",
             enabled="systemctl is-enabled haproxy.service",
+            reload="systemctl show -P NeedDaemonReload haproxy.service",
+            drop_ins="systemctl show -P DropInPaths haproxy.service",
         )
 
     def process(self, output: list[str]) -> dict[str, Any]:
         found = split(output)
         return {
-            "packages": [line.split()[0] for line in found.get("packages", []) if line.endswith(" installed")],
+            "packages": packages.read(found.get("packages", [])),
             "files": read_files(found.get("files", [])),
             "active": found.get("active") == ["active"],
             "enabled": found.get("enabled") == ["enabled"],
+            "needs_reload": found.get("reload") == ["yes"],
+            "drop_ins": " ".join(found.get("drop_ins", [])).split(),
         }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from pyinfra.api import FactBase
 
-from barewind.facts import accelerators, quoted, script, split
+from barewind.facts import driver_host, engine, packages, quoted, script, split
+
+_DOCKER = ["docker.io", "docker-ce*", "containerd*"]
 
 
 class HostFacts(FactBase[dict[str, Any]]):
@@ -19,18 +22,34 @@ class HostFacts(FactBase[dict[str, Any]]):
     + container: name of our own container
     + image: image by digest
     + weights: directories of weights
+    + files: files of ours to look at
+    + unit: name of the engine's unit
+    + with_accelerators: whether the host shall have accelerators, so that they are worth looking at
 
     ```
     {"os": "debian 12", "machine": "x86_64", "init": "systemd", "memory_kib": 32873724, "clock": 1763779200.1,
      "disks": {"/var/lib/barewind": {"free": 85899345920, "mount": "/"}}, "listener": None | "nginx" | "container",
      "docker": {"program": "/usr/bin/docker", "version": "20.10.24"} | None, "image_present": False, "weights_present": [],
-     "nvidia": [{"name": ..., "memory_mib": ..., "driver": ...}], "amd": []}
+     "packages": {"docker.io": {"version": "20.10.24+dfsg1-1", "held": True}}, "engine": {...},
+     "accelerators": {...} | None}
     ```
+    `engine` is its unit's state and the release its container bears. With accelerators there is more, as in `DriverFacts`;
+    without, `accelerators` is None.
     """
 
     abstract = False
 
-    def command(self, paths: list[str], port: int, container: str, image: str, weights: list[str]) -> str:
+    def command(
+        self,
+        paths: list[str],
+        port: int,
+        container: str,
+        image: str,
+        weights: list[str],
+        files: Sequence[str] = (),
+        unit: str = "barewind-engine.service",
+        with_accelerators: bool = False,
+    ) -> str:
         return script(
             os='. /etc/os-release; echo "$ID $VERSION_ID"',
             machine="uname -m",
@@ -45,8 +64,9 @@ class HostFacts(FactBase[dict[str, Any]]):
             docker='docker=$(command -v docker) && readlink -f "$docker" && docker --version',
             image=f"docker image inspect -f present {shlex.quote(image)}" if image else "true",
             weights=f'for d in {quoted(weights)}; do [ -f "$d/.verified" ] && echo "$d"; done' if weights else "true",
-            nvidia=accelerators.NVIDIA,
-            amd=accelerators.AMD,
+            state=engine.state(unit),
+            release=engine.release(container),
+            **(driver_host.sections(list(files)) if with_accelerators else {"packages": packages.query(_DOCKER)}),
         )
 
     def process(self, output: list[str]) -> dict[str, Any]:
@@ -70,8 +90,9 @@ class HostFacts(FactBase[dict[str, Any]]):
             "docker": _docker(found.get("docker", [])),
             "image_present": first("image") == "present",
             "weights_present": found.get("weights", []),
-            "nvidia": accelerators.read_nvidia(found.get("nvidia", [])),
-            "amd": accelerators.read_amd(found.get("amd", [])),
+            "packages": packages.read(found.get("packages", [])),
+            "engine": engine.read(found),
+            **(driver_host.read(found) if "pci" in found else {"accelerators": None}),
         }
 
 

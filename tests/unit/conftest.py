@@ -84,16 +84,6 @@ def hub(_hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> LocalHub:
     return _hub
 
 
-@pytest.fixture
-def unused_url() -> str:
-    """An address of this machine where nothing listens."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
 Programs = Callable[..., None]
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 

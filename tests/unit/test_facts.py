@@ -11,7 +11,7 @@ import pytest
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra_testing.facts import make_fact_tests
 
-from barewind.facts import accelerators, script, split
+from barewind.facts import script, split
 from barewind.facts.completion import Answers
 from barewind.facts.docker import DockerHost, ImagePresent
 from barewind.facts.engine import EngineUnit
@@ -45,10 +45,7 @@ DAMAGED: list[tuple[Any, list[str]]] = [
     (HostFacts, mark("disks", "/var/lib/barewind ")),
     (HostFacts, mark("disks", "/var/lib/barewind 12 /mnt/my disk")),
     (HostFacts, mark("disks", "/var/lib/barewind - /")),
-    (HostFacts, mark("amd", '{"gpu_data": null}')),
-    (HostFacts, mark("amd", '["N/A"]')),
-    (HostFacts, mark("amd", '[{"asic": {}, "vram": {"size": {"value": "N/A"}}}]')),
-    (HostFacts, mark("amd", '[{"asic": {}, "vram": {"size": {}}}]')),
+    (HostFacts, mark("pci", "lspci: not found")),
     (DockerHost, mark("registries", "[1]")),
     (DockerHost, mark("registries", '{"a": null}')),
     (DockerHost, mark("registries", '"x"')),
@@ -93,7 +90,7 @@ HOST_ARGUMENTS: dict[str, Any] = {
     "container": "barewind-engine",
     "image": "r/x@sha256:12",
 }
-BARE = {"nvidia_smi": "exit 127", "amd_smi": "exit 127", "docker": "exit 127", "ss": "", "dpkg_query": ""}
+BARE = {"docker": "exit 127", "ss": "", "dpkg_query": ""}
 
 
 def host_facts(shell: Shell, tmp_path: Path, **arguments: Any) -> dict[str, Any]:
@@ -113,7 +110,8 @@ def test_host_facts_of_this_very_machine(shell: Shell, programs: Programs, tmp_p
     assert nearest["mount"] == facts["disks"][str(tmp_path)]["mount"]
     assert nearest["free"] == pytest.approx(os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize, rel=0.1)
     assert (facts["listener"], facts["image_present"]) == (None, False)
-    assert (facts["nvidia"], facts["amd"]) == ([], [])
+    assert facts["accelerators"] is None
+    assert host_facts(shell, tmp_path, with_accelerators=True)["accelerators"]["gpus"] == []
 
 
 def test_a_host_without_docker(shell: Shell, programs: Programs, tmp_path: Path) -> None:
@@ -130,8 +128,6 @@ def test_host_facts_of_a_host_that_serves(shell: Shell, programs: Programs, tmp_
     programs(
         docker='case "$*" in "--version") echo Docker version 28.1.1, build 4eba377;; '
         '"image inspect"*) echo present;; "inspect"*) echo 0badc0de;; esac',
-        nvidia_smi="echo 'NVIDIA H200, 143771 MiB, 580.126.09'",
-        amd_smi="exit 127",
         ss="echo 'LISTEN 0 4096 10.0.0.11:8000 0.0.0.0:* users:((\"vllm\",pid=1234,fd=3))'",
         grep='[ "$1" = -q ] && exit 0; exec /bin/grep "$@"',  # the container's id is in the process's cgroup
     )
@@ -140,7 +136,6 @@ def test_host_facts_of_a_host_that_serves(shell: Shell, programs: Programs, tmp_
     assert facts["docker"]["version"] == "28.1.1"
     assert facts["image_present"] is True
     assert facts["weights_present"] == [str(weights)]
-    assert facts["nvidia"] == [{"name": "NVIDIA H200", "memory_mib": 143771, "driver": "580.126.09"}]
     assert facts["listener"] == "container"
 
 
@@ -164,17 +159,19 @@ def test_who_listens_on_the_port(
 
 def test_docker_facts(shell: Shell, programs: Programs) -> None:
     programs(
-        docker="""echo '{"r:5000": {"Secure": false}, "docker.io": {"Secure": true}}'""",
-        dpkg_query="echo docker.io installed",
+        docker="""echo '{"r:5000": {"Secure": false}, "docker.io": {"Secure": true}}'; echo '{"nvidia": {}, "runc": {}}'""",
+        dpkg_query="echo 'hi  20.10.24 docker.io'",
         systemctl="echo $1 | sed 's/^is-//; s/active/active/; s/enabled/enabled/'",
     )
-    facts = DockerHost().process(printed(shell, DockerHost().command(packages=["docker.io"])))
+    facts = DockerHost().process(printed(shell, DockerHost().command(packages=["docker.io"], paths=[])))
     assert facts | {"daemon": ""} == {
-        "packages": ["docker.io"],
+        "packages": {"docker.io": {"version": "20.10.24", "held": True}},
+        "files": {},
         "daemon": "",
         "active": True,
         "enabled": True,
         "insecure_registries": ["r:5000"],
+        "runtimes": ["nvidia", "runc"],
     }
 
 
@@ -226,9 +223,9 @@ def test_weights_facts(shell: Shell, tmp_path: Path) -> None:
 def test_haproxy_facts(shell: Shell, programs: Programs, tmp_path: Path) -> None:
     config = tmp_path / "haproxy.cfg"
     config.write_text("global\n")
-    programs(dpkg_query="echo haproxy installed; echo socat half-installed", systemctl="echo inactive; exit 3")
+    programs(dpkg_query="echo ii  2.6.12 haproxy; echo iH  1.7 socat", systemctl="echo inactive; exit 3")
     facts = HaproxyHost().process(printed(shell, HaproxyHost().command(["haproxy", "socat"], [str(config)])))
-    assert facts["packages"] == ["haproxy"]
+    assert list(facts["packages"]) == ["haproxy"]
     assert list(facts["files"]) == [str(config)]
     assert (facts["active"], facts["enabled"]) == (False, False)
 
@@ -255,18 +252,3 @@ def test_the_request_is_one_token_of_the_named_model(shell: Shell, programs: Pro
     )
     assert "<http://10.0.0.11:8000/v1/chat/completions>" in sent
     assert "<--fail-with-body>" in sent
-
-
-@pytest.mark.parametrize(
-    ("lines", "found"),
-    [
-        ([], []),
-        (["NVIDIA B200, 183359 MiB, 580.1"], [("NVIDIA B200", 183359)]),
-        (["NVIDIA B200, [N/A], 580.1"], []),
-        (["No devices were found"], []),
-        (["Failed to initialize NVML: Driver/library version mismatch"], []),
-        (["NVIDIA B200, 183359 MiB"], []),
-    ],
-)
-def test_nvidia_smi(lines: list[str], found: list[tuple[str, int]]) -> None:
-    assert [(one["name"], one["memory_mib"]) for one in accelerators.read_nvidia(lines)] == found

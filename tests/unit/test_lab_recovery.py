@@ -11,11 +11,11 @@ from lab import engine_daemon, engine_image, hosts, machine
     ("seen", "decision"),
     [
         (hosts.Seen(exists=False), "create"),
-        (hosts.Seen(True, running=True, same_image=True, finished=True), "keep"),
-        (hosts.Seen(True, running=True, same_image=True, finished=False), "recreate"),
-        (hosts.Seen(True, running=True, same_image=False, finished=True), "recreate"),
-        (hosts.Seen(True, running=False, same_image=True, finished=True), "start"),
-        (hosts.Seen(True, running=False, same_image=True, finished=False), "recreate"),
+        (hosts.Seen(True, running=True, same_recipe=True, finished=True), "keep"),
+        (hosts.Seen(True, running=True, same_recipe=True, finished=False), "recreate"),
+        (hosts.Seen(True, running=True, same_recipe=False, finished=True), "recreate"),
+        (hosts.Seen(True, running=False, same_recipe=True, finished=True), "start"),
+        (hosts.Seen(True, running=False, same_recipe=True, finished=False), "recreate"),
     ],
 )
 def test_host(seen: hosts.Seen, decision: str) -> None:

@@ -36,10 +36,36 @@ def test_record_of_no_use_counts_as_down() -> None:
     assert state.load() is None
 
 
-@pytest.mark.parametrize(("engines", "balancers"), [(0, 1), (6, 1), (2, 0), (2, 3)])
-def test_sizes_out_of_range(engines: int, balancers: int) -> None:
-    with pytest.raises(ValueError, match="must be 1 to"):
-        topology.layout(engines, balancers)
+def test_record_of_an_earlier_version_still_counts() -> None:
+    paths.state().mkdir(parents=True)
+    (paths.state() / "lab.json").write_text('{"engines": 1, "balancers": 2, "http_port": 8081}')
+    assert list(addresses()) == ["lb1", "lb2", "engine1"]
+    assert state.load() == state.Lab(engines=1, balancers=2, http_port=8081)
+
+
+def test_hosts_with_simulated_accelerators() -> None:
+    state.save(state.Lab(engines=0, hopper=2, blackwell=1, mi300x=1))
+    assert addresses() == {
+        "lb1": "172.30.77.10",
+        "hopper1": "172.30.77.31",
+        "hopper2": "172.30.77.32",
+        "blackwell1": "172.30.77.41",
+        "mi300x1": "172.30.77.51",
+    }
+    assert topology.find("hopper2").kind == "hopper"
+    assert topology.find("hopper2").role == "engine"
+    loaded = state.load()
+    assert loaded is not None
+    assert [host.name for host in loaded.simulated] == ["hopper1", "hopper2", "blackwell1", "mi300x1"]
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"engines": 0}, {"engines": 6}, {"balancers": 0}, {"balancers": 3}, {"hopper": 5}, {"mi300x": -1}],
+)
+def test_sizes_out_of_range(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(sizes))} must be [01] to"):
+        topology.layout(**sizes)
 
 
 def test_find_names_what_there_is() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,18 @@ IMAGE = "docker.io/vllm/vllm-openai@sha256:12"
 UNIT = ManagedFile("/etc/systemd/system/e.service", "[Unit]\n")
 FIREWALL = ManagedFile("/etc/barewind/e.nft", "table\n")
 CONFIG = ManagedFile("/etc/haproxy/haproxy.cfg", "global\n")
+DROP_IN = ManagedFile("/etc/systemd/system/haproxy.service.d/barewind.conf", "[Service]\n")
+PROGRAM = ManagedFile("/usr/local/lib/barewind/haproxy-state", "#!/bin/sh\n", mode="755")
 DIRECTORY = "/var/lib/barewind/weights/org--model/c0ffee-mistral"
 SUMS = "5e5e  params.json\n"
 
-DOCKER = {"packages": ["docker.io"], "insecure_registries": ["r:5000"]}
+DOCKER = {
+    "packages": ["docker.io"],
+    "held": ["docker.io"],
+    "replaced": ["docker-ce"],
+    "settings": {"insecure-registries": ["r:5000"]},
+    "files": [],
+}
 SERVING = {
     "unit": "e.service",
     "release": "0123456789ab",
@@ -68,7 +77,9 @@ DONE: list[tuple[Any, dict[str, Any], str, Any]] = [
         DOCKER,
         "docker.DockerHost",
         {
-            "packages": ["docker.io", "curl"],
+            "packages": {"docker.io": {"version": "1", "held": True}},
+            "files": {},
+            "runtimes": ["runc"],
             "daemon": '{"insecure-registries": ["r:5000", "other:1"]}',
             "active": True,
             "enabled": True,
@@ -90,9 +101,16 @@ DONE: list[tuple[Any, dict[str, Any], str, Any]] = [
     ),
     (
         configured,
-        {"packages": ["haproxy"], "config": CONFIG},
+        {"packages": ["haproxy"], "config": CONFIG, "drop_in": DROP_IN, "others": [PROGRAM]},
         "haproxy.HaproxyHost",
-        {"packages": ["haproxy"], "files": on_host(CONFIG), "active": True, "enabled": True},
+        {
+            "packages": {"haproxy": {"version": "1", "held": True}},
+            "files": on_host(CONFIG, DROP_IN, PROGRAM),
+            "active": True,
+            "enabled": True,
+            "needs_reload": False,
+            "drop_ins": [DROP_IN.path],
+        },
     ),
     (
         present,
@@ -256,25 +274,48 @@ def test_a_managed_file_differs_in_content_mode_and_owner(changes: dict[str, str
     assert CONFIG.differs({})
 
 
-@pytest.mark.parametrize("refused", [True, False])
-def test_a_configuration_that_haproxy_refuses_never_replaces_the_one_in_use(
-    shell: Shell, programs: Programs, tmp_path: Path, refused: bool
-) -> None:
-    path = tmp_path / "haproxy.cfg"
+def take_over(shell: Shell, programs: Programs, path: Path, **scripts: str) -> subprocess.CompletedProcess[str]:
+    """Replace the configuration "old" at a path by "new", with programs that stand for the host's."""
     path.write_text("old")
-    facts = {"packages": [], "files": {}, "active": True, "enabled": True}
+    packages = {"haproxy": {"version": "1", "held": True}}
+    facts = {"packages": packages, "files": {}, "active": True, "enabled": True, "needs_reload": False, "drop_ins": []}
     config = ManagedFile(str(path), "new")
     _, replace = run(configured, {"packages": [], "config": config}, "haproxy.HaproxyHost", facts)
-    (tmp_path / "haproxy.cfg.candidate").write_text("new")
-    programs(haproxy="echo 'parsing error' >&2; exit 1" if refused else "", systemctl="echo $@ > asked")
+    path.with_name(path.name + ".candidate").write_text("new")
+    programs(**{"haproxy": "", "systemctl": "echo $@ > asked", "journalctl": "echo parsing error", **scripts})
+    return shell(replace)
 
-    done = shell(replace)
 
-    assert path.read_text() == ("old" if refused else "new")
-    assert (done.returncode != 0) is refused
-    assert (tmp_path / "asked").exists() is not refused
-    if refused:
-        assert "gpu-h1: HAProxy refuses the new configuration, see above; the old one stays in use" in done.stderr
+def test_a_new_configuration_replaces_the_one_in_use(shell: Shell, programs: Programs, tmp_path: Path) -> None:
+    path = tmp_path / "haproxy.cfg"
+    assert take_over(shell, programs, path).returncode == 0
+    assert path.read_text() == "new"
+    assert (tmp_path / "asked").read_text() == "reload-or-restart haproxy.service\n"
+    assert sorted(one.name for one in tmp_path.iterdir() if "haproxy" in one.name) == ["haproxy.cfg"]
+
+
+def test_a_configuration_that_haproxy_refuses_never_replaces_the_one_in_use(
+    shell: Shell, programs: Programs, tmp_path: Path
+) -> None:
+    path = tmp_path / "haproxy.cfg"
+    done = take_over(shell, programs, path, haproxy="echo 'parsing error' >&2; exit 1")
+    assert done.returncode != 0
+    assert path.read_text() == "old"
+    assert not (tmp_path / "asked").exists()
+    assert "gpu-h1: HAProxy refuses the new configuration, see above; the old one stays in use" in done.stderr
+
+
+def test_a_configuration_that_is_not_taken_over_is_put_back_so_that_the_next_deploy_tries_again(
+    shell: Shell, programs: Programs, tmp_path: Path
+) -> None:
+    path = tmp_path / "haproxy.cfg"
+    done = take_over(shell, programs, path, systemctl="exit 1")
+    assert done.returncode != 0
+    assert path.read_text() == "old"
+    assert done.stderr.splitlines()[-2:] == [
+        "parsing error",
+        "gpu-h1: HAProxy did not take the new configuration over, see above; the old one is back",
+    ]
 
 
 def test_an_image_that_cannot_be_pulled_says_what_to_do(shell: Shell, programs: Programs) -> None:

@@ -218,12 +218,16 @@ def test_container_options_per_vendor() -> None:
         "--env=VLLM_NO_USAGE_STATS=1",
     ]
     pinned_memory = "--ulimit=memlock=-1"
+    nvidia = ["--runtime=nvidia", "--env=NVIDIA_VISIBLE_DEVICES=nvidia.com/gpu=all"]
     amd = ["--device=/dev/kfd", "--device=/dev/dri", "--group-add=video", "--security-opt=seccomp=unconfined"]
     aiter = ["--env=SAFETENSORS_FAST_GPU=1", "--env=VLLM_ROCM_USE_AITER=1"]
 
-    assert list(plan(engine_spec()).container) == [*common, pinned_memory, "--gpus=all", *mounts, *env]
+    assert list(plan(engine_spec()).container) == [*common, pinned_memory, *nvidia, *mounts, *env]
     on_amd = list(plan(engine_spec(accelerator="mi300x")).container)
     assert on_amd == [*common, pinned_memory, *amd, *mounts, *sorted([*env, *aiter])]
+    toolkit = list(plan(engine_spec(accelerator="mi300x", amd_container_access="toolkit")).container)
+    assert {"--runtime=amd", "--env=AMD_VISIBLE_DEVICES=all"} <= set(toolkit)
+    assert not [option for option in toolkit if option.startswith("--device=")]
     assert list(plan(lab_spec()).container)[: len(common) + 1] == [
         *common,
         f"--volume={weights}/barewind-lab--Mistral-Tiny/{REVISION}-mistral:/models/{LAB_MODEL}:ro",

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from barewind.preflight import Problem, check_balancer, check_engine
+from tests.unit.accelerator_hosts import bare, h200_hgx, mi300x
 from tests.unit.factories import GIB, engine_spec, lab_spec, plan
 
 NOW = 1_763_779_200.0
 DATA, DOCKER = "/var/lib/barewind", "/var/lib/docker"
-H200 = {"name": "NVIDIA H200", "memory_mib": 143771, "driver": "580.126.09"}
-MI300X = {"name": "AMD Instinct MI300X OAM", "memory_mib": 196592, "driver": "6.14"}
 
 
 def facts(**changes: Any) -> dict[str, Any]:
@@ -28,8 +27,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "docker": None,
         "image_present": False,
         "weights_present": [],
-        "nvidia": [H200] * 8,
-        "amd": [],
+        "accelerators": h200_hgx(),
     } | changes
 
 
@@ -51,7 +49,7 @@ def found(spec: Any = None, **changes: Any) -> list[tuple[str, str]]:
 
 def test_a_host_in_order_has_no_problem() -> None:
     assert found() == []
-    assert check_balancer("lb1", 8000, facts(nvidia=[], disks={}, memory_kib=2**20), now=NOW) == []
+    assert check_balancer("lb1", 8000, facts(accelerators=None, disks={}, memory_kib=2**20), now=NOW) == []
 
 
 @pytest.mark.parametrize("system", ["debian 12", "ubuntu 22.04", "ubuntu 24.04"])
@@ -128,50 +126,38 @@ def test_port_of_a_balancer() -> None:
     ]
 
 
-COUNT = "correct 'accelerator' and 'accelerator_count' for this host, or look for a failed card"
-DRIVER = "install the vendor's driver, or correct 'accelerator' for this host"
 MI300X_SPEC = engine_spec(accelerator="mi300x")
+MORE = {"shm_bytes": 2**30}  # which is a problem of its own
 
 
 @pytest.mark.parametrize(
-    ("spec", "cards", "problems"),
+    ("spec", "accelerators", "findings"),
     [
-        (engine_spec(), {"nvidia": [H200] * 8}, []),
-        (MI300X_SPEC, {"nvidia": [], "amd": [MI300X] * 8}, []),
-        (MI300X_SPEC, {"nvidia": [], "amd": [MI300X | {"name": "AMD Instinct MI300X VF"}] * 8}, []),
-        (engine_spec(), {"nvidia": [H200 | {"name": "nvidia h200"}] * 8}, []),
-        (engine_spec(), {"nvidia": []}, [("nvidia-smi reports no accelerator, the inventory says 8 x h200", DRIVER)]),
-        (MI300X_SPEC, {"nvidia": []}, [("amd-smi reports no accelerator, the inventory says 8 x mi300x", DRIVER)]),
-        (engine_spec(), {"nvidia": [H200] * 7}, [("has 7 x NVIDIA H200, the inventory says 8 x h200", COUNT)]),
-        (engine_spec(accelerator_count=4), {}, [("has 8 x NVIDIA H200, the inventory says 4 x h200", COUNT)]),
+        (engine_spec(), h200_hgx(), []),
+        (MI300X_SPEC, mi300x(), []),
+        (engine_spec(), bare(h200_hgx()), []),  # the deploy installs what is missing
+        (MI300X_SPEC, h200_hgx(), ["has 8 x NVIDIA H200, the inventory says 8 x mi300x"]),
+        (engine_spec(), h200_hgx(**MORE), ["/dev/shm holds 1.0 GiB, engines on several accelerators want 32 GiB"]),
         (
-            engine_spec(accelerator="b200"),
-            {},
-            [("has 8 x NVIDIA H200, the inventory says 8 x b200", COUNT)],
-        ),
-        (
-            engine_spec(),
-            {"nvidia": [H200] * 7 + [H200 | {"name": "NVIDIA H100 80GB HBM3"}]},
-            [("has 7 x NVIDIA H200, 1 x NVIDIA H100 80GB HBM3, the inventory says 8 x h200", COUNT)],
-        ),
-        (
-            engine_spec(),
-            {"nvidia": [], "amd": [MI300X] * 8},
-            [("has 8 x AMD Instinct MI300X OAM, the inventory says 8 x h200", COUNT)],
+            engine_spec(accelerator_drivers="external"),
+            h200_hgx(gpus=[], tool="", tool_error="No devices were found"),
+            ["driver 580.126.09 is loaded, and nvidia-smi shows no accelerator (No devices were found)"],
         ),
     ],
 )
-def test_accelerators(spec: Any, cards: dict[str, Any], problems: list[tuple[str, str]]) -> None:
-    assert found(spec, **cards) == problems
+def test_accelerators(spec: Any, accelerators: Any, findings: list[str]) -> None:
+    assert [finding for finding, _ in found(spec, accelerators=accelerators)] == findings
 
 
 def test_a_host_without_accelerator_is_not_asked_for_one() -> None:
-    assert found(lab_spec(), nvidia=[]) == []
-    assert found(lab_spec(), nvidia=[H200]) == []
+    assert found(lab_spec(), accelerators=None) == []
+    assert found(lab_spec(), accelerators=h200_hgx()) == []
 
 
 def test_all_problems_of_a_host_come_together() -> None:
-    assert len(found(os="debian 11", machine="aarch64", init=None, memory_kib=1, clock=0, listener="x", nvidia=[])) == 7
+    none = bare(h200_hgx(pci=[]))
+    wrong = found(os="debian 11", machine="aarch64", init=None, memory_kib=1, clock=0, listener="x", accelerators=none)
+    assert len(wrong) == 7
 
 
 @pytest.mark.parametrize(

@@ -3,79 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from barewind import lock
-from tests.unit.factories import MEDIUM, engine_spec, locked
-
-REPOSITORY = Path(__file__).parents[2]
-PYINFRA = Path(sys.executable).with_name("pyinfra")
-
-
-def sections(**lines: list[str]) -> list[str]:
-    """What a fact's script prints."""
-    return [line for name, body in lines.items() for line in (f"@@barewind:{name}", *body)] + ["@@barewind:end"]
-
-
-def responses(**host: list[str]) -> dict[str, Any]:
-    """What a host answers: in order, but for what is given, and with nothing installed yet."""
-    seen = {
-        "os": ["debian 12"],
-        "machine": ["x86_64"],
-        "init": ["systemd"],
-        "memory": [str(2000 * 2**20)],
-        "clock": [f"{time.time():.9f}"],
-        "disks": [f"/var/lib/barewind {900 * 2**30} /", f"/var/lib/docker {900 * 2**30} /"],
-        "nvidia": ["NVIDIA H200, 143771 MiB, 580.126.09"] * 8,
-    }
-    return {
-        "/etc/os-release": sections(**seen | host),
-        "docker info": sections(packages=[], daemon=[], active=[], enabled=[], registries=[]),
-        "echo @@barewind:image": sections(image=[]),
-        "echo @@barewind:weights": sections(weights=[]),
-        "echo @@barewind:state": sections(files=[], state=[], release=[]),
-        "echo @@barewind:answer": sections(answer=[]),
-        "is-active haproxy.service": sections(packages=[], files=[], active=[], enabled=[]),
-    }
-
-
-def engine(number: int, answers: dict[str, Any] | None = None, **data: Any) -> tuple[str, dict[str, Any]]:
-    """An engine host of the inventory."""
-    values = {"address": f"10.0.0.{number}", "accelerator": "h200", "accelerator_count": 8}
-    return (f"@fake/gpu{number}", values | data | {"fake_responses": answers or responses()})
-
-
-def balancer() -> tuple[str, dict[str, Any]]:
-    """A balancer of the inventory; made anew in each test, for it tells the time."""
-    return ("@fake/lb1", {"address": "10.0.0.9", "fake_responses": responses(nvidia=[], disks=[])})
-
-
-class Clone:
-    """A user's clone of the repository: its own inventory and lock."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        for name in ("config.py", "deploy.py"):
-            shutil.copy(REPOSITORY / name, path / name)
-        shutil.copytree(REPOSITORY / "tasks", path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
-        lock.write(locked(engine_spec()), path / "barewind.lock.yaml")
-
-    def inventory(self, text: str | None = None, **groups: list[Any]) -> None:
-        """Write site.py."""
-        (self.path / "site.py").write_text(text or "".join(f"{name} = {hosts!r}\n" for name, hosts in groups.items()))
-
-    def pyinfra(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command."""
-        env = os.environ | {"PYINFRA_FAKE_DELAY": "0", "PYINFRA_FAKE_DELAY_JITTER": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run([PYINFRA, *arguments], cwd=self.path, env=env, capture_output=True, text=True, timeout=60)
+from tests.unit.factories import MEDIUM
+from tests.unit.fake_fleet import READY, Clone, balancer, engine, responses
 
 
 @pytest.fixture
@@ -100,11 +34,18 @@ def test_the_whole_order_of_a_first_deploy(clone: Clone) -> None:
     gpus, balancers = ["@fake/gpu1", "@fake/gpu2"], ["@fake/lb1"]
     assert [(one["name"], sorted(one["hosts_with_change"])) for one in json.loads(done.stdout)["plan"]] == [
         ("Docker | Engine", gpus),
+        ("NVIDIA | Software", gpus),
+        ("NVIDIA | Kernel module", gpus),
+        ("NVIDIA | Restart, if need be", gpus),
+        ("NVIDIA | Services", gpus),
+        ("NVIDIA | Accelerators are as planned", gpus),
         ("Image | By digest", gpus),
         ("Weights | Of model and draft", gpus),
+        ("Everything is in place", []),
         ("Engine | Unit", gpus),
         ("Gate | Engine answers", gpus),
-        ("Every engine answers", []),
+        ("Rotation | Batch 1 of 1: return to the balancers", gpus),
+        ("The batch serves", []),
         ("Balancer | HAProxy", balancers),
         (f"Gate | Endpoint answers for {MEDIUM}", balancers),
     ]
@@ -116,7 +57,11 @@ def test_one_failing_engine_stops_the_deploy_before_the_balancer_and_no_secret_i
     token.chmod(0o600)
     broken = {"journalctl -u barewind-engine": {"success": False, "stderr": "out of memory"}}  # the gate's command
     clone.inventory(
-        engines=[engine(1, hub_token_file=str(token)), engine(2, responses() | broken)], balancers=[balancer()]
+        engines=[
+            engine(1, responses(**READY), accelerator_drivers="external", hub_token_file=str(token)),
+            engine(2, responses(**READY) | broken, accelerator_drivers="external"),
+        ],
+        balancers=[balancer()],
     )
 
     done = clone.pyinfra("site.py", "deploy.py", "-y", "-vvv", "--debug")
@@ -141,7 +86,7 @@ def test_preflight_asks_each_host_once(clone: Clone) -> None:
 
 def test_preflight_shows_every_problem_of_every_host_in_one_table_and_nothing_runs(clone: Clone) -> None:
     clone.inventory(
-        engines=[engine(1, responses(os=["debian 10"], listener=["nginx"])), engine(2, responses(nvidia=[]))],
+        engines=[engine(1, responses(os=["debian 10"], listener=["nginx"])), engine(2, responses(pci=[]))],
         balancers=[balancer()],
     )
 
@@ -149,10 +94,10 @@ def test_preflight_shows_every_problem_of_every_host_in_one_table_and_nothing_ru
 
     assert_refused(done, "preflight: 3 problem(s) on 2 host(s), see the table; nothing was changed")
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stderr.splitlines() if "│" in line]
-    assert [row[:2] for row in rows] == [
+    assert [row[:2] for row in rows if row[0]] == [
         ["@fake/gpu1", "runs debian 10"],
         ["@fake/gpu1", "port 8000 is taken by 'nginx'"],
-        ["@fake/gpu2", "nvidia-smi reports no accelerator, the inventory says 8 x h200"],
+        ["@fake/gpu2", "has no accelerator on its PCI bus, the inventory says 8 x h200"],
     ]
 
 

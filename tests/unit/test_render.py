@@ -112,6 +112,20 @@ def test_a_balancers_own_settings() -> None:
     assert "    server gpu-h1 192.0.2.11:8100\n" in text
 
 
+def test_the_whole_drop_in_of_haproxys_unit() -> None:
+    assert render.haproxy_drop_in() == (EXPECTED / "haproxy-service.conf").read_text()
+
+
+def test_haproxys_state_is_saved_after_its_configuration_was_found_good_and_before_it_reloads() -> None:
+    reload = re.findall(r"^ExecReload=(.*)$", render.haproxy_drop_in(), re.MULTILINE)
+    assert [line.split()[:2] for line in reload] == [
+        [],  # forgets what the package's unit says
+        ["/usr/sbin/haproxy", "-Ws"],
+        ["/usr/local/lib/barewind/haproxy-state", "save"],
+        ["/bin/kill", "-USR2"],
+    ]
+
+
 def test_a_firewall_without_balancers_shuts_the_port_for_all_but_the_host_itself() -> None:
     rules = render.engine_firewall(engine_spec(engine_port=8100), [])
     assert re.findall(r"^ {4}(.*(?:accept|drop))$", rules, re.MULTILINE) == ["iif lo accept", "tcp dport 8100 drop"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from barewind import lock
+from barewind import catalog, lock
 from barewind.errors import BarewindError
 from barewind.plan import EnginePlan, plan_site, require_locked
 from barewind.site import HostEntry, Site, read_site
@@ -70,9 +70,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     wanted = {"engine", "balancer"} & set(metafunc.fixturenames)
     if not wanted:
         return
-    expected = _expected(metafunc.config.getoption("--inventory"))
-    hosts = expected.site.engines if "engine" in wanted else expected.site.balancers
-    metafunc.parametrize(wanted.pop(), list(hosts), indirect=True, scope="session")
+    site = _expected(metafunc.config.getoption("--inventory")).site
+    hosts = list(site.engines if "engine" in wanted else site.balancers)
+    vendors = metafunc.definition.get_closest_marker("accelerators")
+    if vendors is not None:  # only hosts of these vendors
+        hosts = [
+            name for name in hosts if catalog.accelerators()[site.engines[name].accelerator].vendor in vendors.args
+        ]
+    metafunc.parametrize(wanted.pop(), hosts, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,127 @@
+"""A fleet of pyinfra's @fake hosts for the real `pyinfra` command: what they answer, and a clone of the repository to run in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from barewind import lock
+from tests.unit.factories import engine_spec, locked
+
+REPOSITORY = Path(__file__).parents[2]
+PYINFRA = Path(sys.executable).with_name("pyinfra")
+KERNEL = ["running=6.1.0-41-amd64", "headers=yes", "command_line=quiet", "numa_balancing=0", "cpu_vendor=GenuineIntel"]
+CARDS = [f"0000:{number}7:00.0 0x10de 0x2335 0x030200 ." for number in range(8)]
+
+_SMI = "name,driver_version,uuid,pci.bus_id,mig.mode.current,persistence_mode,ecc.errors.uncorrected.volatile.total,"
+# Eight H200 whose drivers the site keeps itself (accelerator_drivers = "external"), with everything in order.
+READY: dict[str, list[str]] = {
+    "pci": [card.replace(" .", " nvidia.") for card in CARDS],
+    "nvidia_smi": [
+        f"{_SMI}fabric.state,fabric.status,memory.total",
+        *(
+            f"NVIDIA H200, 580.126.09, GPU-{number}, 00000000:{number}7:00.0, Disabled, Enabled, 0, "
+            "Completed, Success, 143771 MiB"
+            for number in range(8)
+        ),
+    ],
+    "nvidia_loaded": ["NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.126.09  Release Build"],
+    "modinfo": ["nvidia version=580.126.09", "nvidia license=Dual MIT/GPL"],
+    "units": [
+        *("Id=nvidia-fabricmanager.service", "ActiveState=active", "UnitFileState=enabled", ""),
+        *("Id=nvidia-persistenced.service", "ActiveState=active", "UnitFileState=enabled"),
+    ],
+    "cdi": [f'    - name: "{name}"' for name in (*range(8), "all")],
+    "runtimes": ['{"nvidia": {"path": "nvidia-container-runtime"}, "runc": {"path": "runc"}}'],
+    "packages": [
+        "hi  580.126.09-1 nvidia-fabricmanager",
+        "hi  1.20.0-1 nvidia-container-toolkit",
+        "hi  20.10.24 docker.io",
+    ],
+}
+
+
+def sections(**lines: list[str]) -> list[str]:
+    """What a fact's script prints."""
+    return [line for name, body in lines.items() for line in (f"@@barewind:{name}", *body)] + ["@@barewind:end"]
+
+
+def responses(**host: list[str]) -> dict[str, Any]:
+    """What a fresh host with eight H200 answers: in order, but for what is given, and with nothing installed yet."""
+    seen = {
+        "os": ["debian 12"],
+        "machine": ["x86_64"],
+        "init": ["systemd"],
+        "memory": [str(2000 * 2**20)],
+        "clock": [f"{time.time():.9f}"],
+        "disks": [f"/var/lib/barewind {900 * 2**30} /", f"/var/lib/docker {900 * 2**30} /"],
+        "pci": CARDS,
+        "kernel": KERNEL,
+        "shm": [str(1000 * 2**30)],
+        "components": ["main"],
+    }
+    return {
+        "state drain": rotation("drain"),
+        "state ready": rotation("ready"),
+        "show proc": ["@@balancer:absent", "@@balancer:end"],
+        "/etc/os-release": sections(**seen | host),
+        "docker info": sections(packages=[], daemon=[], active=[], enabled=[], info=[]),
+        "echo @@barewind:image": sections(image=[]),
+        "echo @@barewind:weights": sections(weights=[]),
+        "echo @@barewind:state": sections(files=[], state=[], release=[]),
+        "echo @@barewind:answer": sections(answer=[]),
+        "is-active haproxy.service": sections(packages=[], files=[], active=[], enabled=[]),
+    }
+
+
+def rotation(admin: str = "ready", *servers: str, health: str = "up", requests: int = 0) -> list[str]:
+    """What HAProxy's runtime API answers, in the shape that `barewind.balancer` asks for."""
+    flags, up = {"ready": 0, "drain": 8}[admin], {"up": 2, "down": 0}[health]
+    lines = ["@@balancer:worker 12 current", "# pxname,svname,qcur,scur,"]
+    lines += [f"engines,{name},0,{requests}," for name in servers]
+    lines += ["", "# bkname/svname used_cur", *(f"engines/{name} {requests}" for name in servers)]
+    lines += ["1", "# be_id be_name srv_name srv_op_state srv_admin_state srv_check_status srv_check_state"]
+    lines += [f"4 engines {name} {up} {flags} 15 6" for name in servers]
+    return [*lines, "@@balancer:end"]
+
+
+def serving(release: str = "old", **host: list[str]) -> dict[str, Any]:
+    """What a host answers that serves a release."""
+    state = {"state": ["ActiveState=active", "NeedDaemonReload=no", "UnitFileState=enabled"], "release": [release]}
+    return responses(**READY | state | host)
+
+
+def engine(number: int, answers: dict[str, Any] | None = None, **data: Any) -> tuple[str, dict[str, Any]]:
+    """An engine host of the inventory."""
+    values = {"address": f"10.0.0.{number}", "accelerator": "h200", "accelerator_count": 8}
+    return (f"@fake/gpu{number}", values | data | {"fake_responses": answers or responses()})
+
+
+def balancer() -> tuple[str, dict[str, Any]]:
+    """A balancer of the inventory; made anew in each test, for it tells the time."""
+    return ("@fake/lb1", {"address": "10.0.0.9", "fake_responses": responses(pci=[], disks=[])})
+
+
+class Clone:
+    """A user's clone of the repository: its own inventory and lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for name in ("config.py", "deploy.py"):
+            shutil.copy(REPOSITORY / name, path / name)
+        shutil.copytree(REPOSITORY / "tasks", path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+        lock.write(locked(engine_spec()), path / "barewind.lock.yaml")
+
+    def inventory(self, text: str | None = None, **groups: list[Any]) -> None:
+        """Write site.py."""
+        (self.path / "site.py").write_text(text or "".join(f"{name} = {hosts!r}\n" for name, hosts in groups.items()))
+
+    def pyinfra(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command."""
+        env = os.environ | {"PYINFRA_FAKE_DELAY": "0", "PYINFRA_FAKE_DELAY_JITTER": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run([PYINFRA, *arguments], cwd=self.path, env=env, capture_output=True, text=True, timeout=60)

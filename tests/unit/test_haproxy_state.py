@@ -1,0 +1,246 @@
+"""Servers' states over reloads and starts of HAProxy: the program that saves them, alone and with a real HAProxy."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from barewind import balancer, render
+from barewind.balancer import Rotation, Wait
+from lab import wait
+from tests.unit.conftest import Programs, Shell
+from tests.unit.factories import balancer_spec, engine_spec
+from tests.unit.test_balancer import DOWN, DRAINED, UNCHECKED, UP
+from tests.unit.test_balancer import state as state_of
+
+Save = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def save(shell: Shell, programs: Programs, tmp_path: Path) -> Save:
+    """Run it with what HAProxy says: the lines of the file it wrote."""
+    config = "frontend x\n    server gpu9 h:1\nbackend engines\n    server gpu1 192.0.2.1:8000\n    server gpu2 fd00::2:8001\n"
+    (tmp_path / "cfg").write_text(config)
+    program = render.haproxy_state_program()
+    program = program.replace(balancer.STATE_FILE, str(tmp_path / "saved"))
+
+    def run(what: str, said: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "said").write_text("\n".join(said or []) + "\n")
+        programs(socat=f"cat {tmp_path}/said" if said is not None else "exit 1", sleep="")
+        (tmp_path / "program").write_text(program)
+        return shell(f"sh {tmp_path}/program {what}", CONFIG=str(tmp_path / "cfg"))
+
+    return run
+
+
+def saved(tmp_path: Path) -> list[list[str]]:
+    version, *rows = (tmp_path / "saved").read_text().splitlines()
+    assert version == "1"
+    assert all(len(row.split(" ")) == 20 for row in rows if row)  # HAProxy wants so many
+    return [[row.split(" ")[number] for number in (3, 4, 5, 6, 18)] for row in rows if row]
+
+
+def test_before_a_reload_health_and_decisions_are_saved_with_the_ports_of_the_configuration(
+    save: Save, tmp_path: Path
+) -> None:
+    assert save("save", state_of(gpu1="0 0 8 0", gpu2=DRAINED, gone=UP)).returncode == 0  # result 0: a check runs
+    assert saved(tmp_path) == [["gpu1", "-", "0", "0", "8000"], ["gpu2", "-", "2", "8", "8001"]]
+
+
+def test_a_health_that_no_check_has_found_is_not_saved(save: Save, tmp_path: Path) -> None:
+    save("save", state_of(gpu1=UNCHECKED, gpu2="2 8 1 0"))
+    assert saved(tmp_path) == [["gpu2", "-", "0", "8", "8001"]]
+
+
+def test_before_a_start_only_decisions_remain(save: Save, tmp_path: Path) -> None:
+    save("save", state_of(gpu1=DOWN, gpu2=DRAINED))
+    assert save("cold").returncode == 0
+    assert saved(tmp_path) == [["gpu2", "-", "0", "8", "8001"]]
+    save("save", state_of(gpu1="0 1 15 3", gpu2=UP))
+    save("cold")
+    save("cold")
+    assert saved(tmp_path) == [["gpu1", "-", "0", "1", "8000"]]
+
+
+@pytest.mark.parametrize("before", [None, "", "garbage\n", "1\n3 engines 1 gpu1\n", "\0\0\0"])
+def test_before_a_start_a_missing_or_broken_file_becomes_an_empty_one(
+    save: Save, tmp_path: Path, before: str | None
+) -> None:
+    if before is not None:
+        (tmp_path / "saved").write_text(before)
+    assert save("cold").returncode == 0
+    assert saved(tmp_path) == []
+
+
+def test_a_haproxy_that_does_not_answer_keeps_the_file_and_stops_the_reload(save: Save, tmp_path: Path) -> None:
+    save("save", state_of(gpu1=DRAINED))
+    before = (tmp_path / "saved").read_text()
+    for said in (None, ["Unknown command"], []):
+        done = save("save", said)
+        assert done.returncode == 1
+        assert "does not tell the servers' state" in done.stderr
+    assert (tmp_path / "saved").read_text() == before
+
+
+# --- With a real HAProxy ----------------------------------------------------------------------------------------------
+
+
+class _Engine(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class HAProxy:
+    """A HAProxy of this machine, master and worker, with the configuration, the drop-in and the program of a balancer."""
+
+    def __init__(self, path: Path, shell: Shell, programs: Programs) -> None:
+        self.path, self.shell = path, shell
+        self.master: subprocess.Popen[bytes] | None = None
+        self.local = {
+            balancer.MASTER_SOCKET: f"{path}/master.sock",
+            balancer.STATE_PROGRAM: f"{path}/haproxy-state",
+            balancer.STATE_FILE: f"{path}/state",
+            render.HAPROXY_FILE: f"{path}/cfg",
+            "/run/haproxy/": f"{path}/",
+            "inter 10s fastinter 2s downinter 5s": "inter 200ms",
+            "user haproxy\n": "\n",
+            "group haproxy\n": "\n",
+        }
+        program = path / "haproxy-state"
+        program.write_text(self.here(render.haproxy_state_program()))
+        program.chmod(0o755)
+        programs(systemctl=f"test -e {path}/running && echo active || echo inactive")
+
+    def here(self, text: str) -> str:
+        return re.sub("|".join(map(re.escape, self.local)), lambda found: self.local[found[0]], text)
+
+    def configure(self, **ports: int) -> None:
+        engines = [engine_spec(host=name, address="127.0.0.1", engine_port=port) for name, port in ports.items()]
+        (self.path / "cfg").write_text(
+            self.here(render.haproxy_config(balancer_spec(endpoint_port=free_port()), engines))
+        )
+
+    def hook(self, key: str) -> None:
+        """Do what the drop-in says."""
+        for may_fail, command in re.findall(rf"^{key}=(-?)(.+)$", self.here(render.haproxy_drop_in()), re.MULTILINE):
+            pid = str(self.master.pid) if self.master else ""
+            done = self.shell(command, CONFIG=f"{self.path}/cfg", EXTRAOPTS="", MAINPID=pid)
+            assert may_fail or done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        self.hook("ExecStartPre")
+        command = ["haproxy", "-W", "-f", f"{self.path}/cfg", "-S", f"{self.path}/master.sock"]
+        self.master = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        (self.path / "running").touch()
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        if self.master is None:
+            return
+        if how == signal.SIGTERM:
+            self.hook("ExecStop")
+        workers = [one.pid for one in self.look().workers]
+        for pid in [self.master.pid, *workers] if how == signal.SIGKILL else [self.master.pid]:
+            os.kill(pid, how)
+        self.master.wait(10)
+        self.master = None
+        (self.path / "running").unlink()
+
+    def ask(self, command: str) -> str:
+        done = self.shell(self.here(command))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def look(self) -> Rotation:
+        return balancer.read(self.ask(balancer.rotation()), "lb1")
+
+    def until(self, condition: Callable[..., Wait]) -> Rotation:
+        wait.until(
+            lambda: condition({"lb1": self.look()}, waited=0, limit=1).outcome == "done", 15, "it does not happen"
+        )
+        return self.look()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def engines() -> Iterator[list[int]]:
+    """Ports of two engines that are well; the third has none."""
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), _Engine) for _ in range(2)]
+    for one in servers:
+        threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield [one.server_address[1] for one in servers] + [free_port()]
+    for one in servers:
+        one.shutdown()
+        one.server_close()
+
+
+@pytest.fixture
+def haproxy(tmp_path: Path, shell: Shell, programs: Programs) -> Iterator[HAProxy]:
+    if not (shutil.which("haproxy") and shutil.which("socat")):
+        pytest.skip("haproxy or socat is not installed: only the texts were tested; the lab has both")
+    made = HAProxy(tmp_path, shell, programs)
+    yield made
+    made.stop()
+
+
+def states(found: Rotation) -> dict[str, str]:
+    return {name: f"{one.admin} {one.health}" for name, one in found.servers.items()}
+
+
+def test_a_drain_outlives_reloads_and_starts_and_health_only_reloads(haproxy: HAProxy, engines: list[int]) -> None:
+    assert not haproxy.look().running
+    haproxy.configure(gpu1=engines[0], gpu2=engines[1], gpu3=engines[2])
+    haproxy.start()
+    assert states(haproxy.until(balancer.settled)) == {"gpu1": "ready up", "gpu2": "ready up", "gpu3": "ready down"}
+
+    balancer.read_drained(haproxy.ask(balancer.drain("gpu1")), "lb1", "gpu1")
+    haproxy.hook("ExecReload")
+    assert states(haproxy.look()) == {"gpu1": "drain up", "gpu2": "ready up", "gpu3": "ready down"}
+
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        haproxy.stop(how)
+        haproxy.start()
+        assert "gpu3" not in (haproxy.path / "state").read_text()
+        assert {name: state.split()[0] for name, state in states(haproxy.look()).items()} == {
+            "gpu1": "drain",
+            "gpu2": "ready",
+            "gpu3": "ready",
+        }
+        haproxy.until(balancer.settled)
+
+    balancer.read_ready(haproxy.ask(balancer.ready("gpu1")), "lb1", "gpu1")
+    haproxy.until(lambda now, **limits: balancer.returned(now, "gpu1", **limits))
+    haproxy.stop(signal.SIGKILL)
+    haproxy.start()
+    assert all(state.startswith("ready") for state in states(haproxy.look()).values())
+
+
+def test_a_reload_takes_new_ports_and_servers_from_the_configuration(haproxy: HAProxy, engines: list[int]) -> None:
+    haproxy.configure(gpu1=engines[2], gpu2=engines[1])
+    haproxy.start()
+    assert states(haproxy.until(balancer.settled))["gpu1"] == "ready down"
+    haproxy.ask(balancer.drain("gpu2"))
+
+    haproxy.configure(gpu0=engines[1], gpu1=engines[0], gpu2=engines[1])
+    haproxy.hook("ExecReload")
+
+    haproxy.until(lambda now, **limits: balancer.returned(now, "gpu1", **limits))
+    assert states(haproxy.until(balancer.settled)) == {"gpu0": "ready up", "gpu1": "ready up", "gpu2": "drain up"}

@@ -1,0 +1,183 @@
+"""Rolling through the real `pyinfra` command: order of batches, what happens when a host fails, who is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.fake_fleet import Clone, balancer, engine, rotation, serving
+
+GPUS = [f"@fake/gpu{number}" for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path)
+
+
+def up(*names: str, **drained: str) -> tuple[str, dict[str, Any]]:
+    """A balancer on which hosts are in rotation."""
+    name, data = balancer()
+    answers = {
+        "state drain": rotation("drain", *names),
+        "state ready": rotation("ready", *names),
+        "show proc": rotation("ready", *names),
+    }
+    return name, data | {"fake_responses": data["fake_responses"] | answers}
+
+
+def upgrading(number: int, answers: dict[str, Any] | None = None, **data: Any) -> tuple[str, dict[str, Any]]:
+    """An engine host that serves an older release than its plan says."""
+    return engine(number, answers or serving(), accelerator_drivers="external", **data)
+
+
+def started(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Operations in the order in which they ran."""
+    return [line.split(": ", 1)[1].strip() for line in done.stderr.splitlines() if "Starting operation: " in line]
+
+
+def by_host(done: subprocess.CompletedProcess[str], name: str) -> list[str]:
+    """What became of one host, operation by operation."""
+    found, operation = [], ""
+    for line in done.stderr.splitlines():
+        if "Starting operation: " in line:
+            operation = line.split(": ", 1)[1].strip()
+        elif line.strip().startswith(f"[{name}]") and line.strip().endswith(("Success", "Error")):
+            found.append(operation)
+    return found
+
+
+def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1), upgrading(2), upgrading(3)], balancers=[up(*GPUS)])
+
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+
+    assert done.returncode == 0, done.stderr
+    steps = started(done)
+    assert steps[steps.index("Everything is in place") :] == [
+        "Everything is in place",
+        *(
+            step
+            for number in (1, 2, 3)
+            for step in (
+                f"Rotation | Batch {number} of 3: leave the balancers",
+                "Docker | Engine",
+                "Engine | Unit",
+                "Gate | Engine answers",
+                f"Rotation | Batch {number} of 3: return to the balancers",
+                "The batch serves",
+            )
+        ),
+        "Balancer | HAProxy",
+        *[step for step in steps if step.startswith("Gate | Endpoint")],
+    ]
+    for number, gpu in enumerate(GPUS, 1):
+        assert f"Rotation | Batch {number} of 3: leave the balancers" in by_host(done, gpu)
+
+
+def test_downloads_come_before_any_host_leaves(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1), upgrading(2)], balancers=[up(*GPUS[:2])])
+    steps = started(clone.pyinfra("site.py", "deploy.py", "-y"))
+    leave = steps.index("Rotation | Batch 1 of 2: leave the balancers")
+    assert max(steps.index("Image | By digest"), steps.index("Weights | Of model and draft")) < leave
+
+
+def test_a_share_of_the_group_goes_at_once(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(n, max_unavailable="67%") for n in (1, 2, 3)], balancers=[up(*GPUS)])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode == 0, done.stderr
+    assert by_host(done, GPUS[0])[-4:] == by_host(done, GPUS[1])[-4:]
+    assert "Rotation | Batch 2 of 2: leave the balancers" in by_host(done, GPUS[2])
+
+
+def test_the_first_host_that_fails_stops_the_run_and_the_others_are_not_touched(clone: Clone) -> None:
+    broken = serving() | {"journalctl -u barewind-engine": {"success": False, "stderr": "CUDA out of memory"}}
+    clone.inventory(engines=[upgrading(1, broken), upgrading(2), upgrading(3)], balancers=[up(*GPUS)])
+
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+
+    assert done.returncode != 0
+    assert started(done)[-1] == "Gate | Engine answers"
+    assert "CUDA out of memory" in done.stderr
+    for gpu in GPUS[1:]:
+        assert not [step for step in by_host(done, gpu) if step.startswith(("Rotation", "Engine"))]
+
+
+def test_what_is_about_to_happen_is_said_before_it_does(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1), upgrading(2)], balancers=[up(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "deploy.py", "--dry")
+    assert "batch 1 of 2, drained first:" in done.stderr
+    assert f"{GPUS[0]}: release old -> " in done.stderr
+
+
+def test_the_only_host_needs_a_word(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1)], balancers=[up(GPUS[0])])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode != 0
+    assert "nothing was changed" in done.stderr
+    assert "allow_downtime = True" in done.stderr
+    assert started(done) == []
+
+    clone.inventory(engines=[upgrading(1, allow_downtime=True)], balancers=[up(GPUS[0])])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode == 0, done.stderr
+
+
+def test_balancers_outside_the_limit_are_told_too(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1), upgrading(2)], balancers=[up(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "deploy.py", "-y", "--limit", GPUS[0], "--debug")
+    assert done.returncode == 0, done.stderr
+    assert f"set server engines/{GPUS[0]} state drain" in done.stderr
+    assert f"set server engines/{GPUS[0]} state ready" in done.stderr
+
+
+def test_a_balancer_that_does_not_answer_stops_the_run_before_anything_changes(clone: Clone) -> None:
+    name, data = up(*GPUS[:2])
+    data["fake_responses"]["show proc"] = {"success": False, "stderr": "sudo: a password is required"}
+    clone.inventory(engines=[upgrading(1), upgrading(2)], balancers=[(name, data)])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode != 0
+    assert "the balancer does not answer (sudo: a password is required)" in done.stderr
+    assert started(done) == []
+
+
+def test_a_host_left_out_of_rotation_by_an_earlier_run_returns(clone: Clone) -> None:
+    release = _release(clone)
+    clone.inventory(engines=[upgrading(1, serving(release)), upgrading(2, serving(release))])
+    name, data = balancer()
+    data["fake_responses"]["show proc"] = [
+        line.replace(f"{GPUS[1]} 2 0", f"{GPUS[1]} 2 8") for line in rotation("ready", *GPUS[:2])
+    ]
+    data["fake_responses"]["state ready"] = rotation("ready", *GPUS[:2])
+    clone.inventory(engines=[upgrading(1, serving(release)), upgrading(2, serving(release))], balancers=[(name, data)])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode == 0, done.stderr
+    assert f"{GPUS[1]}: gets no requests" in done.stderr
+    assert "Rotation | Batch 1 of 1: return to the balancers" in by_host(done, GPUS[1])
+    assert not [step for step in by_host(done, GPUS[0]) if step.startswith("Rotation")]
+
+
+def _release(clone: Clone) -> str:
+    clone.inventory(engines=[upgrading(1)])
+    done = clone.pyinfra("site.py", "deploy.py", "--dry")
+    return next(line.rsplit(" ", 1)[1] for line in done.stderr.splitlines() if "release old -> " in line)
+
+
+def test_a_run_with_nothing_to_do_has_no_batches(clone: Clone) -> None:
+    release = _release(clone)
+    clone.inventory(engines=[upgrading(n, serving(release)) for n in (1, 2, 3)], balancers=[up(*GPUS)])
+    done = clone.pyinfra("site.py", "deploy.py", "--dry", "--json")
+    assert done.returncode == 0, done.stderr
+    assert not [one["name"] for one in json.loads(done.stdout)["plan"] if one["name"].startswith("Rotation")]
+
+
+def test_a_host_whose_engine_is_stopped_does_not_serve_whatever_the_balancer_believes(clone: Clone) -> None:
+    stopped = serving("old", state=["ActiveState=inactive", "NeedDaemonReload=no", "UnitFileState=enabled"])
+    clone.inventory(engines=[upgrading(1, stopped), upgrading(2)], balancers=[up(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "deploy.py", "--dry")
+    assert "batch 1 of 2, no requests to wait for:\n" in done.stderr
+    assert f"{GPUS[0]}: release none -> " in done.stderr
