@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from barewind import accelerator_checks, catalog
+from barewind.drivers import foreign
 from barewind.plan import EnginePlan
 from barewind.problem import Problem as Problem
 
@@ -17,8 +18,12 @@ _GIB = 2**30
 DOCKER_DIR = "/var/lib/docker"
 
 
-def check_engine(plan: EnginePlan, facts: dict[str, Any], *, now: float) -> list[Problem]:
-    """Every problem of an engine host; `now` is the controller's clock, seconds since the epoch."""
+def check_engine(plan: EnginePlan, facts: dict[str, Any], *, now: float, ready: bool = False) -> list[Problem]:
+    """Every problem of an engine host.
+
+    + now: the controller's clock, seconds since the epoch
+    + ready: whether the deploy has nothing to do for the drivers, so that what is wrong with them stays wrong
+    """
     host, spec = plan.spec.host, plan.spec
     found = check_system(host, facts, now=now)
     wanted_kib = catalog.models()[spec.model].host_memory_gib * 2**20
@@ -39,7 +44,7 @@ def check_engine(plan: EnginePlan, facts: dict[str, Any], *, now: float) -> list
                 "stop it or choose another 'engine_port'",
             )
         )
-    return found + _check_runtime(host, facts["docker"]) + _check_accelerators(plan, facts)
+    return found + _check_runtime(host, facts["docker"]) + _check_accelerators(plan, facts, ready)
 
 
 def check_balancer(host: str, port: int, facts: dict[str, Any], *, now: float) -> list[Problem]:
@@ -142,9 +147,9 @@ def _check_disks(plan: EnginePlan, facts: dict[str, Any]) -> list[Problem]:
     return found
 
 
-def _check_accelerators(plan: EnginePlan, facts: dict[str, Any]) -> list[Problem]:
-    """Before a deploy that installs the drivers itself, what is missing of them is no problem."""
+def _check_accelerators(plan: EnginePlan, facts: dict[str, Any], ready: bool) -> list[Problem]:
+    external = plan.spec.accelerator_drivers == "external"
     if catalog.accelerators()[plan.spec.accelerator].vendor == "none":
         return []
-    external = plan.spec.accelerator_drivers == "external"
-    return accelerator_checks.check(plan, facts["accelerators"], ready=external)
+    found = accelerator_checks.check(plan, facts["accelerators"], ready=external or ready)
+    return found + list(foreign.problems(plan.spec, facts["foreign"]))

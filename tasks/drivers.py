@@ -6,10 +6,11 @@ from functools import lru_cache
 
 from pyinfra import host
 
-from barewind import render
+from barewind import render, runtime
 from barewind.drivers import DriverPlan, steps
 from barewind.drivers.plan import driver_plan
 from barewind.operations import drivers
+from barewind.preflight import SUPPORTED_SYSTEMS
 from tasks.fleet import Hosts, engine_plan, fleet
 from tasks.survey import survey, system
 
@@ -36,14 +37,19 @@ def plan_of(name: str) -> DriverPlan | None:
     engine, seen = fleet().plans.get(name), survey().get(name)
     if engine is None or seen is None or seen.facts is None or seen.facts["accelerators"] is None:
         return None
+    if seen.facts["os"] not in SUPPORTED_SYSTEMS:  # preflight says so
+        return None
     return driver_plan(engine.spec, system(seen.facts))
 
 
 def settled(name: str) -> bool:
-    """Whether a host's drivers are as planned, or not ours: the survey found nothing to do."""
+    """Whether a host's drivers are as planned: the survey found nothing to do."""
     plan, facts = plan_of(name), survey()[name].facts
     if plan is None or facts is None:
-        return True
+        return False
+    runtimes = runtime.plan(fleet().plans[name].spec, facts["os"]).settings["runtimes"]
+    if not set(runtimes) <= set(facts["accelerators"]["toolkit"]["runtimes"]):
+        return False
     return not (steps.software(plan, facts) or steps.services(plan, facts) or steps.reasons(plan, facts))
 
 

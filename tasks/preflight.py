@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra.api.exceptions import PyinfraError
 
 from barewind.preflight import Problem, check_balancer, check_engine
+from tasks import drivers
 from tasks.fleet import fleet
 from tasks.once import once
 from tasks.survey import survey
@@ -32,7 +33,7 @@ def _problems() -> tuple[Problem, ...]:
         if seen.facts is None:
             found.append(Problem(name, "its state cannot be read (see above)", "log in, mend it, run again"))
         elif name in plans:
-            found += check_engine(plans[name], seen.facts, now=seen.now)
+            found += check_engine(plans[name], seen.facts, now=seen.now, ready=drivers.settled(name))
         else:
             found += check_balancer(name, balancers[name].endpoint_port, seen.facts, now=seen.now)
     if found:

@@ -23,9 +23,13 @@ def source(spec: EngineSpec, name: str, **values: str) -> Source:
     """
     catalog = drivers()
     lines = catalog.nvidia.sources | catalog.amd.sources | catalog.docker.sources
-    url = getattr(spec, f"{name.replace('-', '_')}_repository")
     rest = lines[name].removeprefix("{repository}").format(**values)
-    return Source(name, url, rest, key(spec, name))
+    return Source(name, url(spec, name), rest, key(spec, name))
+
+
+def url(spec: EngineSpec, name: str) -> str:
+    """Where the repository is, for one host."""
+    return str(getattr(spec, f"{name.replace('-', '_')}_repository"))
 
 
 def key(spec: EngineSpec, name: str) -> str:

@@ -6,16 +6,19 @@ from typing import TypedDict
 
 from pyinfra.api import FactBase
 
+from barewind.drivers import foreign
 from barewind.facts import FILES, accelerators, quoted, read_files, script, split
 from barewind.facts.accelerators import AcceleratorFacts
 
 
 class DriverFacts(TypedDict):
-    """`files` by path, as `read_files` tells of them; `components` of the distribution's repository that apt reads."""
+    """`files` by path, as `read_files` tells of them; `components` of the distribution's repository that apt reads;
+    `foreign` what others have put there (`barewind.drivers.foreign`)."""
 
     accelerators: AcceleratorFacts
     files: dict[str, dict[str, str]]
     components: list[str]
+    foreign: list[str]
 
 
 def sections(paths: list[str]) -> dict[str, str]:
@@ -25,6 +28,7 @@ def sections(paths: list[str]) -> dict[str, str]:
         "files": FILES % quoted(paths) if paths else "true",
         "components": ". /etc/os-release; apt-get indextargets --format '$(RELEASE) $(COMPONENT)' | sort -u | "
         'sed -n "s/^$VERSION_CODENAME //p"',
+        "foreign": foreign.SECTION,
     }
 
 
@@ -34,6 +38,7 @@ def read(found: dict[str, list[str]]) -> DriverFacts:
         "accelerators": accelerators.read(found),
         "files": read_files(found.get("files", [])),
         "components": found.get("components", []),
+        "foreign": found.get("foreign", []),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from barewind.drivers import DriverPlan, System, steps
+from barewind.drivers import DriverPlan, System, foreign, steps
 from barewind.drivers.amd import package_code
 from barewind.drivers.plan import driver_plan
 from barewind.spec import EngineSpec
@@ -20,6 +20,7 @@ DEBIAN = System("debian 12", "GenuineIntel", "6.1.0-41-amd64")
 JAMMY = System("ubuntu 22.04", "AuthenticAMD", "5.15.0-161-generic")
 NOBLE = System("ubuntu 24.04", "GenuineIntel", "6.8.0-88-generic")
 DRIVER = "580.126.09"
+CUDA = "https://developer.download.nvidia.com/compute/cuda/repos"
 
 
 def plan(system: System = DEBIAN, **changes: Any) -> DriverPlan:
@@ -301,3 +302,31 @@ def test_a_component_is_added_where_the_distributions_repository_stands(
         subprocess.run(["sh", "-ec", command], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True)
 
     assert sources.read_text() == after
+
+
+@pytest.mark.parametrize(
+    ("lines", "changes", "said"),
+    [
+        (
+            [f"/etc/apt/sources.list.d/cuda.list:deb [signed-by=/x] {CUDA}/debian12/x86_64/ /"],
+            {},
+            ["/etc/apt/sources.list.d/cuda.list names " + CUDA],
+        ),
+        (["/etc/apt/sources.list:deb http://deb.debian.org/debian bookworm main"], {}, []),
+        (["/etc/apt/sources.list.d/docker.sources:URIs: https://download.docker.com/linux/debian"], {}, []),
+        (
+            ["/etc/apt/sources.list.d/docker.sources:URIs: https://download.docker.com/linux/debian"],
+            {"docker_source": "vendor"},
+            ["/etc/apt/sources.list.d/docker.sources names https://download.docker.com/linux"],
+        ),
+        (["/usr/bin/nvidia-uninstall"], {}, ["has a driver of NVIDIA's .run installer"]),
+        (["/usr/bin/nvidia-uninstall"], {"accelerator_drivers": "external"}, []),
+    ],
+)
+def test_what_others_put_there_is_found_before_apt_trips_over_it(
+    lines: list[str], changes: dict[str, Any], said: list[str]
+) -> None:
+    found = [one.finding for one in foreign.problems(engine_spec(**changes), lines)]
+    assert len(found) == len(said)
+    for finding, text in zip(found, said, strict=True):
+        assert finding.startswith(text)

@@ -27,6 +27,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "docker": None,
         "image_present": False,
         "weights_present": [],
+        "foreign": [],
         "accelerators": h200_hgx(),
     } | changes
 
