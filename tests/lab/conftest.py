@@ -65,7 +65,8 @@ def deploy(*options: str) -> Run:
 @pytest.fixture(scope="session")
 def up() -> None:
     """A lab of two engines and a balancer."""
-    assert command("barewind", "lab", "up", "--engines", "2", "--balancers", "1").status == 0
+    none = ["--hopper", "0", "--blackwell", "0", "--mi300x", "0"]
+    assert command("barewind", "lab", "up", "--engines", "2", "--balancers", "1", *none).status == 0
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import csv
 import io
 
 from barewind import render
+from barewind.balancer import STATE_PROGRAM
 from barewind.facts.completion import is_completion, request
 from tests.verify.conftest import Balancer
 
@@ -22,6 +23,15 @@ def test_configuration_is_as_planned(balancer: Balancer) -> None:
     expected = render.haproxy_config(balancer.spec, [plan.spec for plan in balancer.plans.values()])
     found = balancer.host.run(f"cat {render.HAPROXY_FILE}").stdout
     balancer.expect(found == expected, f"{render.HAPROXY_FILE} as planned", "another text", "deploy again")
+
+
+def test_drains_outlive_reloads_and_restarts(balancer: Balancer) -> None:
+    for path, expected in (
+        (render.HAPROXY_DROP_IN, render.haproxy_drop_in()),
+        (STATE_PROGRAM, render.haproxy_state_program()),
+    ):
+        found = balancer.host.run(f"cat {path}").stdout
+        balancer.expect(found == expected, f"{path} as planned", "another text", "deploy again")
 
 
 def test_every_engine_is_up(balancer: Balancer) -> None:
