@@ -76,9 +76,12 @@ def test_a_key_made_by_gpg_has_the_fingerprint_gpg_says(tmp_path: Path) -> None:
         done = subprocess.run(["gpg", "--batch", *arguments], env=env, capture_output=True, text=True, check=True)
         return done.stdout
 
-    gpg("--passphrase", "", "--quick-generate-key", "Test <test@example.org>", "ed25519", "sign", "never")
-    listing = gpg("--with-colons", "--list-keys")
-    (fingerprint, *_) = [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")]
-    path = tmp_path / "a.asc"
-    path.write_text(gpg("--armor", "--export"))
+    try:
+        gpg("--passphrase", "", "--quick-generate-key", "Test <test@example.org>", "ed25519", "sign", "never")
+        listing = gpg("--with-colons", "--list-keys")
+        (fingerprint, *_) = [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")]
+        path = tmp_path / "a.asc"
+        path.write_text(gpg("--armor", "--export"))
+    finally:
+        subprocess.run(["gpgconf", "--kill", "all"], env=env, check=False)  # gpg leaves its agent running
     assert pgp.read(path, fingerprint)
