@@ -11,7 +11,7 @@ DEMO := pyinfra inventory/lab.py deploy.py -y
 UNIT := $(wildcard tests/unit/test_*.py)
 SECOND := $(wildcard tests/unit/test_[p-s]*.py)
 
-.PHONY: setup demo test haproxy check lint types unit-first unit-second lab-down schema bench
+.PHONY: setup demo test programs check lint types unit-first unit-second lab-down schema bench
 
 setup: .venv/.complete
 
@@ -23,7 +23,7 @@ setup: .venv/.complete
 
 demo: setup
 	$(BIN)/barewind lab up
-	$(BIN)/barewind lock inventory/lab.py
+	$(BIN)/barewind lock inventory/lab.py --update
 	$(BIN)/$(DEMO)
 	$(BIN)/python -m lab.ask "$(DEMO)"
 
@@ -44,14 +44,17 @@ unit-first:
 unit-second:
 	$(BIN)/pytest $(SECOND)
 
-test: haproxy check
+test: programs check
+	$(BIN)/pytest tests/machine
 	$(BIN)/pytest tests/conformance
 	$(BIN)/pytest tests/lab
+	$(BIN)/pytest tests/lab_images
 	$(BIN)/pytest tests/lab_accelerators
 
-# Some tests start a balancer of their own; the package's service stays off.
-haproxy:
-	@command -v haproxy socat >/dev/null || { apt-get update -q && RUNLEVEL=1 apt-get install -qy --no-install-recommends haproxy socat; }
+# Some tests start a balancer or a registry of their own; the packages' services stay off.
+programs:
+	@which haproxy socat docker-registry nft tc >/dev/null || { apt-get update -q && \
+	RUNLEVEL=1 apt-get install -qy --no-install-recommends haproxy socat docker-registry nftables iproute2; }
 
 # Options of the engines, read from their own parsers into barewind/catalog/flags/.
 schema: setup

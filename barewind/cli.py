@@ -14,11 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from barewind import inventory, lock
+from barewind.commands import data_option, inventory_argument, site_of
+from barewind.commands.bundle import bundle
+from barewind.commands.lock import lock
+from barewind.commands.mirror import mirror
+from barewind.commands.weights import weights
 from barewind.errors import BarewindError
 from barewind.fit import Fit
+from barewind.lock import read
 from barewind.plan import EnginePlan, check, plan_site
-from barewind.site import Site, read_site
+from barewind.site import Site
 from lab.cli import lab
 
 
@@ -38,27 +43,19 @@ def main() -> None:
     """From freshly installed GPU servers to a production endpoint, and what keeps it there."""
 
 
-main.add_command(lab)
-
-_inventory = click.argument("inventory_file", metavar="INVENTORY")
-_data = click.option(
-    "--data",
-    "data",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key on every host, as pyinfra does.",
-)
+for _command in (bundle, lab, lock, mirror, weights):
+    main.add_command(_command)
 
 
 @main.command()
-@_inventory
-@_data
+@inventory_argument
+@data_option
 @click.option("--host", "only", metavar="HOST", help="This host only.")
 @click.option("--json", "as_json", is_flag=True, help="One object per engine host.")
 def plan(inventory_file: str, data: tuple[str, ...], only: str | None, as_json: bool) -> None:
     """Show what each host would serve. Connects to nothing."""
-    site = _site(inventory_file, data)
-    plans = plan_site(site, lock.read(site.lock_file))
+    site = site_of(inventory_file, data)
+    plans = plan_site(site, read(site.lock_file))
     if only is not None:
         if only not in plans:
             raise click.UsageError(f"{inventory_file}: no engine host '{only}'; hosts: {', '.join(plans)}.")
@@ -70,29 +67,8 @@ def plan(inventory_file: str, data: tuple[str, ...], only: str | None, as_json: 
     check(plans)
 
 
-@main.command("lock")
-@_inventory
-@_data
-def lock_command(inventory_file: str, data: tuple[str, ...]) -> None:
-    """Resolve every image to its digest and every revision to its files; write the lock file."""
-    site = _site(inventory_file, data)
-    from barewind import resolver  # the hub's client is slow to import
-
-    resolved = resolver.resolve(site)
-    lock.write(resolved, site.lock_file)
-    for reference, image in resolved.images.items():
-        click.echo(f"{reference} -> {image.digest} ({image.size / 2**30:.2f} GiB compressed)")
-    for manifest in resolved.weights:
-        count = len(manifest.files)
-        click.echo(
-            f"{manifest.model}@{manifest.requested} -> {manifest.revision} "
-            f"({manifest.layout} layout, {count} files, {manifest.size / 2**30:.2f} GiB)"
-        )
-    click.echo(f"Wrote {site.lock_file}. Review it and commit it.")
-
-
 @main.command(context_settings={"ignore_unknown_options": True})
-@_inventory
+@inventory_argument
 @click.argument("pyinfra_options", nargs=-1, type=click.UNPROCESSED)
 def deploy(inventory_file: str, pyinfra_options: tuple[str, ...]) -> None:
     """Run `pyinfra INVENTORY deploy.py` with the given options, e.g. --limit engine1 -y, --dry."""
@@ -101,18 +77,6 @@ def deploy(inventory_file: str, pyinfra_options: tuple[str, ...]) -> None:
         raise BarewindError("deploy.py: not in this folder; run the command in your clone of the repository.")
     click.echo(f"$ {shlex.join(command)}", err=True)
     os.execv(Path(sys.executable).with_name("pyinfra"), command)  # noqa: S606 - no shell
-
-
-def _site(inventory_file: str, data: tuple[str, ...]) -> Site:
-    from pyinfra_cli.util import parse_cli_arg  # the conversion that pyinfra's own --data uses
-
-    overrides = {}
-    for one in data:
-        key, equals, value = one.partition("=")
-        if not equals:
-            raise click.UsageError(f"--data {one}: write KEY=VALUE.")
-        overrides[key] = parse_cli_arg(value)
-    return read_site(inventory.load(inventory_file, overrides))
 
 
 def _show(plans: dict[str, EnginePlan], site: Site) -> None:

@@ -1,7 +1,8 @@
-"""Container image references, split and pinned as Docker reads them."""
+"""Container image references, split, pinned and renamed for a mirror. Pure."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 DOCKER_HUB = "docker.io"
@@ -35,3 +36,17 @@ def parse(reference: str) -> ImageReference:
 def pinned(reference: str, digest: str) -> str:
     """The reference that names exactly these bytes: registry/repository@sha256:..."""
     return f"{parse(reference).name}@{digest}"
+
+
+def mirrored(mirror: str, reference: str, digest: str) -> str:
+    """The same bytes in a mirror; an image that lives there already keeps its name."""
+    if parse(reference).registry == mirror:
+        return pinned(reference, digest)
+    return f"{mirror}/{mirror_repository(reference)}@{digest}"
+
+
+def mirror_repository(reference: str) -> str:
+    """The repository that stands for an image's in a mirror: its registry's name comes first, so that no two collide."""
+    image = parse(reference)
+    registry = re.sub(r"[^a-z0-9.]+", "-", image.registry.lower()).strip("-.")  # no colon may be in a path
+    return f"{registry}/{image.repository}"

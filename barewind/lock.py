@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,20 +16,31 @@ from barewind.errors import BarewindError
 from barewind.spec import EngineSpec
 from barewind.weights import Manifest
 
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
 
 class LockedImage(BaseModel):
-    """`size` is the sum of the compressed layers, bytes; `cuda` and `rocm` the versions its configuration names, if any."""
+    """What a name stood for when it was asked (`locked`), and what the image's configuration tells, if anything.
+
+    `digest` is what the registry answered; where that is an index over several platforms, `platform_digest` is ours in it.
+    `size` is the sum of our platform's compressed layers, bytes. `created` is when the image was built, `version` the
+    engine's, or the commit it was built from.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    digest: Digest
+    platform_digest: Digest | None = None
     size: int = Field(ge=0)
+    created: datetime | None = None
+    version: str | None = None
     cuda: str | None = None
     rocm: str | None = None
+    locked: datetime | None = None
 
 
 class Lock(BaseModel):
-    """The whole lock file."""
+    """The whole lock file. `created` is when all of it was asked anew; what was added since is younger."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,7 +73,7 @@ def read(path: str | Path) -> Lock:
     except (ValidationError, yaml.YAMLError) as error:
         detail = error.errors()[0] if isinstance(error, ValidationError) else None
         found = f"key '{'.'.join(map(str, detail['loc']))}': {detail['msg']}" if detail else "not YAML"
-        raise BarewindError(f"{path}: {found}; write it again with 'barewind lock INVENTORY'.") from error
+        raise BarewindError(f"{path}: {found}; write it again with 'barewind lock INVENTORY --update'.") from error
 
 
 def write(lock: Lock, path: str | Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from barewind import catalog, flags, images, lock, release, sizing
+from barewind import catalog, compile_cache, flags, images, lock, release, sizing
 from barewind.engines import EngineCommand, sglang, vllm
 from barewind.errors import BarewindError
 from barewind.site import Site
@@ -36,17 +36,20 @@ class EnginePlan:
     release: str | None
     cuda: str | None = None  # versions of the image, None where it does not say
     rocm: str | None = None
+    platform_digest: str | None = None  # of our platform's manifest, where `digest` is an index over several
 
     @property
     def pinned_image(self) -> str:
-        """The image by digest.
+        """The image by digest, as hosts pull and run it: from the mirror where there is one.
 
         Raises:
             BarewindError: the lock does not hold it.
         """
         if self.digest is None:
             raise BarewindError(f"{self.spec.host}: image {self.image} is not locked; run: barewind lock INVENTORY")
-        return images.pinned(self.image, self.digest)
+        if self.spec.mirror is None:
+            return images.pinned(self.image, self.digest)
+        return images.mirrored(self.spec.mirror, self.image, self.platform_digest or self.digest)
 
     @property
     def url(self) -> str:
@@ -137,7 +140,8 @@ def plan_host(spec: EngineSpec, locked: lock.Lock) -> EnginePlan:
     draft_path = paths[1] if len(paths) > 1 else None
     command = _COMMANDS[spec.engine](spec, settled, model_path=paths[0], draft_path=draft_path)
     complete = tuple(manifest for manifest in manifests if manifest is not None)
-    container = _container(spec, complete, command.env)
+    compiled = compile_cache.key(digest or "", spec.accelerator, command.without("--host"), command.env)
+    container = _container(spec, complete, command.env, compile_cache.directory(spec.data_dir, compiled))
     names = [f"{model}@{revision}" for model, revision in revisions]
     return EnginePlan(
         spec=spec,
@@ -146,6 +150,7 @@ def plan_host(spec: EngineSpec, locked: lock.Lock) -> EnginePlan:
         image_size=image.size if image else 0,
         cuda=image.cuda if image else None,
         rocm=image.rocm if image else None,
+        platform_digest=image.platform_digest if image and image.digest == digest else None,
         manifests=complete,
         layout=layout,
         revisions=revisions,
@@ -206,7 +211,7 @@ def _refused(engine: str, version: str | None, argv: tuple[str, ...]) -> tuple[s
     return tuple(flags.check(flags.nearest(engine, version), argv))
 
 
-def _container(spec: EngineSpec, manifests: tuple[Manifest, ...], env: dict[str, str]) -> tuple[str, ...]:
+def _container(spec: EngineSpec, manifests: tuple[Manifest, ...], env: dict[str, str], cache: str) -> tuple[str, ...]:
     """Options of `docker run` between `run` and the image."""
     vendor = catalog.accelerators()[spec.accelerator].vendor
     options = [
@@ -223,7 +228,9 @@ def _container(spec: EngineSpec, manifests: tuple[Manifest, ...], env: dict[str,
         options.append("--ulimit=memlock=-1")  # drivers pin host memory for transfers between accelerators
     options += _accelerators(spec, vendor)
     options += [f"--volume={one.directory(spec.data_dir)}:{_MODELS}/{one.model}:ro" for one in manifests]
-    options.append(f"--volume={spec.data_dir}/cache:/cache")
+    if spec.weights_source == "path":
+        options.append(f"--volume={spec.weights_path}:{spec.weights_path}:ro")  # the directories above hold links to it
+    options.append(f"--volume={cache}:/cache")
     options += [f"--env={name}={value}" for name, value in sorted(env.items())]
     return tuple(options)
 

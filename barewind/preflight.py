@@ -8,6 +8,7 @@ from barewind import accelerator_checks, catalog
 from barewind.drivers import foreign
 from barewind.plan import EnginePlan
 from barewind.problem import Problem as Problem
+from barewind.spec import MirrorSpec
 
 SUPPORTED_SYSTEMS = ("debian 12", "ubuntu 22.04", "ubuntu 24.04")
 _CLOCK_TOLERANCE = 30  # seconds; beyond it TLS, tokens and the order of log lines suffer
@@ -36,29 +37,19 @@ def check_engine(plan: EnginePlan, facts: dict[str, Any], *, now: float, ready: 
             )
         )
     found += _check_disks(plan, facts)
-    if facts["listener"] not in (None, "container"):
-        found.append(
-            Problem(
-                host,
-                f"port {spec.engine_port} is taken by '{facts['listener']}'",
-                "stop it or choose another 'engine_port'",
-            )
-        )
+    found += _check_port(host, "engine_port", spec.engine_port, "container", facts)
     return found + _check_runtime(host, facts["docker"]) + _check_accelerators(plan, facts, ready)
 
 
 def check_balancer(host: str, port: int, facts: dict[str, Any], *, now: float) -> list[Problem]:
     """Every problem of a balancer host."""
-    found = check_system(host, facts, now=now)
-    if facts["listener"] not in (None, "haproxy"):
-        found.append(
-            Problem(
-                host,
-                f"port {port} is taken by '{facts['listener']}'",
-                "stop it or choose another 'endpoint_port'",
-            )
-        )
-    return found
+    return check_system(host, facts, now=now) + _check_port(host, "endpoint_port", port, "haproxy", facts)
+
+
+def check_mirror(spec: MirrorSpec, facts: dict[str, Any], *, now: float) -> list[Problem]:
+    """Every problem of a mirror host; whether its disk can hold the images is for `barewind mirror`, which knows their layers."""
+    found = check_system(spec.host, facts, now=now)
+    return found + _check_port(spec.host, "mirror_port", spec.mirror_port, "docker-registry", facts)
 
 
 def check_system(host: str, facts: dict[str, Any], *, now: float) -> list[Problem]:
@@ -92,6 +83,13 @@ def check_system(host: str, facts: dict[str, Any], *, now: float) -> list[Proble
             )
         )
     return found
+
+
+def _check_port(host: str, key: str, port: int, ours: str, facts: dict[str, Any]) -> list[Problem]:
+    """Nothing but `ours` may listen there."""
+    if facts["listener"] in (None, ours):
+        return []
+    return [Problem(host, f"port {port} is taken by '{facts['listener']}'", f"stop it or choose another '{key}'")]
 
 
 def _check_runtime(host: str, docker: dict[str, str] | None) -> list[Problem]:

@@ -39,7 +39,7 @@ def engine_unit(plan: EnginePlan) -> str:
         [plan.pinned_image, *plan.command.positional],
         *(option.arguments() for option in plan.command.options),
     ]
-    return _render(
+    return from_template(
         "engine.service.j2",
         model=plan.served_model_name,
         release=plan.release,
@@ -55,29 +55,29 @@ def engine_unit(plan: EnginePlan) -> str:
 def engine_firewall(spec: EngineSpec, balancers: list[BalancerSpec]) -> str:
     """The nft rules of an engine host: its port answers the balancers only."""
     addresses = sorted(balancer.address for balancer in balancers)
-    return _render("engine.nft.j2", port=spec.engine_port, balancers=addresses)
+    return from_template("engine.nft.j2", port=spec.engine_port, balancers=addresses)
 
 
 def check_weights(intact: str) -> str:
     """The program that refuses changed weights; `intact` is the shell test of one directory."""
-    return _render("check-weights.sh.j2", intact=intact)
+    return from_template("check-weights.sh.j2", intact=intact)
 
 
 def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec]) -> str:
     """The configuration of one balancer over every engine host."""
     paths = {catalog.engines()[spec.engine].health_path for spec in engines}
     path = paths.pop() if len(paths) == 1 else _COMMON_HEALTH_PATH
-    return _render("haproxy.cfg.j2", balancer=balancer, engines=engines, health_path=path, state_file=STATE_FILE)
+    return from_template("haproxy.cfg.j2", balancer=balancer, engines=engines, health_path=path, state_file=STATE_FILE)
 
 
 def haproxy_drop_in() -> str:
     """What is added to HAProxy's unit: servers' states outlive reloads, drains outlive restarts and reboots."""
-    return _render("haproxy-service.conf.j2", state_program=STATE_PROGRAM)
+    return from_template("haproxy-service.conf.j2", state_program=STATE_PROGRAM)
 
 
 def haproxy_state_program() -> str:
     """The program that saves servers' states; the unit runs it, and so does every drain and return."""
-    return _render(
+    return from_template(
         "haproxy-state.sh.j2",
         state_file=STATE_FILE,
         config_file=HAPROXY_FILE,
@@ -105,5 +105,6 @@ def _environment() -> Environment:
     )
 
 
-def _render(template: str, **values: Any) -> str:
-    return _environment().get_template(template).render(**values)
+def from_template(name: str, **values: Any) -> str:
+    """A file of templates/, filled in."""
+    return _environment().get_template(name).render(**values)

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from barewind.conflicts import conflicts
 from barewind.errors import BarewindError
-from barewind.spec import KNOWN_KEYS, BalancerSpec, EngineSpec, SiteSpec
+from barewind.spec import KNOWN_KEYS, BalancerSpec, EngineSpec, MirrorSpec, SiteSpec
 
-BALANCERS = "balancers"  # the group whose hosts balance; every other host runs an engine
+BALANCERS = "balancers"  # the group whose hosts balance
+MIRRORS = "mirrors"  # the group whose hosts keep the fleet's images; every other host runs an engine
 
 # Data that pyinfra itself reads (connection and execution), and a room for a site's own keys.
 _FOREIGN_PREFIXES = ("ssh_", "_", "fake_", "x_")
@@ -39,6 +40,7 @@ class Site:
     engines: dict[str, EngineSpec]
     balancers: dict[str, BalancerSpec]
     lock_file: str
+    mirrors: dict[str, MirrorSpec] = field(default_factory=dict)
 
 
 def read_site(entries: list[HostEntry]) -> Site:
@@ -50,12 +52,15 @@ def read_site(entries: list[HostEntry]) -> Site:
     problems: dict[str, list[str]] = {}  # problem -> hosts that have it
     engines: dict[str, EngineSpec] = {}
     balancers: dict[str, BalancerSpec] = {}
+    mirrors: dict[str, MirrorSpec] = {}
     lock_files: dict[str, str] = {}
 
     for entry in entries:
         own = {key: value for key, value in entry.data.items() if not key.startswith(_FOREIGN_PREFIXES)}
         found = [_unknown_key(entry, key) for key in own if key not in KNOWN_KEYS]
-        model: type[EngineSpec | BalancerSpec] = BalancerSpec if BALANCERS in entry.groups else EngineSpec
+        model = _model(entry.groups)
+        if {BALANCERS, MIRRORS} <= set(entry.groups):
+            found.append(f"host '{entry.name}': is in both '{BALANCERS}' and '{MIRRORS}'; give each a host of its own")
         address = own.get("address", entry.data.get("ssh_hostname", entry.name))
         try:
             spec = model(**_picked(own, model) | {"host": entry.name, "groups": entry.groups, "address": address})
@@ -66,6 +71,8 @@ def read_site(entries: list[HostEntry]) -> Site:
             if isinstance(spec, EngineSpec):
                 engines[entry.name] = spec
                 found += [f"{_origin(entry, key)}: key '{key}': {problem}" for key, problem in conflicts(spec)]
+            elif isinstance(spec, MirrorSpec):
+                mirrors[entry.name] = spec
             else:
                 balancers[entry.name] = spec
         for problem in found:
@@ -75,11 +82,17 @@ def read_site(entries: list[HostEntry]) -> Site:
         problems[
             "key 'lock_file': hosts name different lock files; set it once, in group_data/all.py or the inventory"
         ] = sorted(lock_files.values())
-    for problem, hosts in _between_hosts(engines, balancers, complete=not problems):
+    for problem, hosts in _between_hosts(engines, {**balancers, **mirrors}, complete=not problems):
         problems[problem] = hosts
     if problems:
         raise BarewindError("\n".join(f"{problem} (on {_some(hosts)})" for problem, hosts in problems.items()))
-    return Site(engines, balancers, next(iter(lock_files), SiteSpec().lock_file))
+    return Site(engines, balancers, next(iter(lock_files), SiteSpec().lock_file), mirrors)
+
+
+def _model(groups: tuple[str, ...]) -> type[EngineSpec | BalancerSpec | MirrorSpec]:
+    if MIRRORS in groups:
+        return MirrorSpec
+    return BalancerSpec if BALANCERS in groups else EngineSpec
 
 
 def _picked(data: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -104,12 +117,12 @@ def _explain(entry: HostEntry, problem: dict[str, Any]) -> str:
 
 
 def _between_hosts(
-    engines: dict[str, EngineSpec], balancers: dict[str, BalancerSpec], *, complete: bool
+    engines: dict[str, EngineSpec], others: dict[str, BalancerSpec | MirrorSpec], *, complete: bool
 ) -> list[tuple[str, list[str]]]:
     """What each host may have but not two of them; `complete` when no host was left out for problems of its own."""
     found = []
     addresses: dict[str, list[str]] = defaultdict(list)
-    for spec in (*engines.values(), *balancers.values()):
+    for spec in (*engines.values(), *others.values()):
         addresses[spec.address].append(spec.host)
     for address, hosts in addresses.items():
         if len(hosts) > 1:
@@ -126,7 +139,9 @@ def _between_hosts(
             )
         )
     if complete and not engines:
-        found.append(("no engine host: add a group whose hosts are not in 'balancers'", sorted(balancers)))
+        found.append(
+            (f"no engine host: add a group whose hosts are not in '{BALANCERS}' or '{MIRRORS}'", sorted(others))
+        )
     return found
 
 

@@ -75,7 +75,7 @@ def reference(spec: EngineSpec) -> str:
 @lru_cache(maxsize=4096)
 def _size(text: str) -> Sizing:
     """`text` is the spec as JSON, without what names the host: alike hosts are settled once."""
-    spec = _with_engine_args(EngineSpec.model_validate_json(text))
+    spec = _with_engine_args(EngineSpec.model_validate_json(text, strict=False))
     model = catalog.models()[spec.model]
     if catalog.accelerators()[spec.accelerator].vendor == "none":
         draft = _draft(spec) if spec.speculative is not False else None

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from barewind import catalog
 from barewind.rollout import parse_max_unavailable
@@ -18,6 +18,7 @@ MOST_DRAFT_TOKENS = 16  # per step; drafting more costs more than it can bring
 # Nothing that ends a line: these values become lines of a systemd unit.
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
 Registry = Annotated[str, Field(pattern=r"^[\w.-]+(:\d+)?$|^\[[0-9a-f:]+\](:\d+)?$")]
+Network = Annotated[str, AfterValidator(lambda text: str(ipaddress.ip_network(text)))]
 Url = Annotated[str, Field(pattern=r"^https?://[\w.:/~%@\[\]-]+[^/]$")]
 ImageReference = Annotated[str, Field(pattern=r"^[^\s@]+(@sha256:[0-9a-f]{64})?$")]
 
@@ -99,7 +100,42 @@ class EngineSpec(_Spec):
     data_dir: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = "/var/lib/barewind"
     hub_endpoint: Url = "https://huggingface.co"
     hub_token_file: str | None = None
+    weights_source: Literal["swarm", "hub", "mirror", "path"] = "swarm"
+    weights_path: Annotated[str, Field(pattern=r"^(/[\w./-]*[\w-]|https?://[\w.:/~%@\[\]-]+[^/])$")] | None = Field(
+        default=None, validate_default=True
+    )
+    weights_port: int = Field(default=8010, ge=1, le=65535)
+    weights_rate_limit: float | None = Field(default=None, gt=0)
     insecure_registries: list[Registry] = Field(default_factory=list)
+    mirror: Registry | None = None
+    mirror_tls: bool = True
+    mirror_ca: str | None = None
+    keep_releases: int = Field(default=3, ge=1, le=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_mirror_is_an_insecure_registry(cls, data: Any) -> Any:
+        mirror, others = data.get("mirror"), data.get("insecure_registries", [])
+        if data.get("mirror_tls") is False and mirror and isinstance(others, list) and mirror not in others:
+            return {**data, "insecure_registries": [*others, mirror]}
+        return data
+
+    @field_validator("mirror")
+    @classmethod
+    def _mirror_is_no_docker_hub_name(cls, mirror: str | None) -> str | None:
+        if mirror is not None and not ("." in mirror or ":" in mirror or mirror == "localhost"):
+            raise ValueError(f"Docker takes '{mirror}' for a name on Docker Hub; write it with its port: {mirror}:5000")
+        return mirror
+
+    @field_validator("mirror_tls")
+    @classmethod
+    def _plain_http_stays_private(cls, tls: bool, info: ValidationInfo) -> bool:
+        mirror = info.data.get("mirror")
+        if not tls and mirror is not None and not _private(re.sub(r":\d+$", "", mirror).strip("[]")):
+            raise ValueError(
+                f"plain HTTP to {mirror}: only to a private IP address; use TLS, or name the mirror by its private address"
+            )
+        return tls
 
     @field_validator("accelerator")
     @classmethod
@@ -110,6 +146,27 @@ class EngineSpec(_Spec):
     @classmethod
     def _known_model(cls, name: str | None) -> str | None:
         return name if name is None else _known(name, catalog.models(), "model")
+
+    @field_validator("weights_path")
+    @classmethod
+    def _place_of_weights(cls, place: str | None, info: ValidationInfo) -> str | None:
+        source = info.data.get("weights_source")
+        if source == "path" and (place is None or not place.startswith("/")):
+            raise ValueError('weights_source = "path" wants the hosts\' directory here, as an absolute path')
+        if source == "mirror" and (place is None or place.startswith("/")):
+            raise ValueError('weights_source = "mirror" wants the mirror\'s http(s) URL here')
+        if place is not None and (source == "hub" or (source == "swarm" and place.startswith("/"))):
+            raise ValueError(
+                f"found '{place}', which weights_source = \"{source}\" does not use; remove one of the two"
+            )
+        return place
+
+    @field_validator("weights_port")
+    @classmethod
+    def _port_of_its_own(cls, port: int, info: ValidationInfo) -> int:
+        if port == info.data.get("engine_port"):
+            raise ValueError("is the engine's port too; choose another")
+        return port
 
     @field_validator("speculative", mode="before")
     @classmethod
@@ -149,6 +206,37 @@ class BalancerSpec(_Spec):
     queue_timeout: int = Field(default=60, ge=1)
 
 
+class MirrorSpec(_Spec):
+    """What one host of the group `mirrors` shall do: keep the fleet's images. Files are on the controller."""
+
+    mirror_port: int = Field(default=5000, ge=1, le=65535)
+    mirror_dir: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = "/var/lib/docker-registry"
+    mirror_tls: bool = True
+    mirror_certificate: str | None = Field(default=None, validate_default=True)
+    mirror_key: str | None = Field(default=None, validate_default=True)
+    mirror_clients: list[Network] = Field(default_factory=list)
+
+    @field_validator("mirror_tls")
+    @classmethod
+    def _plain_http_stays_private(cls, tls: bool, info: ValidationInfo) -> bool:
+        address = info.data.get("address")
+        if not tls and address is not None and not _private(address):
+            raise ValueError(
+                f"plain HTTP on {address}: only on a private address; use TLS, or set 'address' to a private one"
+            )
+        return tls
+
+    @field_validator("mirror_certificate", "mirror_key")
+    @classmethod
+    def _tls_needs_both(cls, file: str | None, info: ValidationInfo) -> str | None:
+        if file is None and info.data.get("mirror_tls"):
+            raise ValueError(
+                "not set; name the file (PEM) on the controller, or set mirror_tls = False: plain HTTP on a private "
+                "address, for the fleet's addresses only"
+            )
+        return file
+
+
 class SiteSpec(BaseModel):
     """What holds for the whole inventory and is the same on every host."""
 
@@ -158,8 +246,18 @@ class SiteSpec(BaseModel):
 
 
 KNOWN_KEYS = frozenset(
-    key for model in (EngineSpec, BalancerSpec, SiteSpec) for key in model.model_fields if key not in ("host", "groups")
+    key
+    for model in (EngineSpec, BalancerSpec, MirrorSpec, SiteSpec)
+    for key in model.model_fields
+    if key not in ("host", "groups")
 )
+
+
+def _private(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_private
+    except ValueError:
+        return False  # a name can come to stand for any address
 
 
 def _known(name: str, entries: dict[str, Any], kind: str) -> str:

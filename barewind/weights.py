@@ -35,6 +35,11 @@ class Manifest(BaseModel):
         """The manifest in the format of sha256sum, so that a person can check a host with `sha256sum -c`."""
         return "".join(f"{file.sha256}  {name}\n" for name, file in sorted(self.files.items()))
 
+    @property
+    def place(self) -> str:
+        """Where the files are under a directory of weights: one directory per revision and layout."""
+        return f"{self.model.replace('/', '--')}/{self.revision}-{self.layout}"
+
     def directory(self, data_dir: str) -> str:
-        """Where a host keeps these files: one directory per revision and layout."""
-        return f"{data_dir}/weights/{self.model.replace('/', '--')}/{self.revision}-{self.layout}"
+        """Where a host keeps these files."""
+        return f"{data_dir}/weights/{self.place}"

@@ -91,10 +91,26 @@ shutdown_timeout = 600  # seconds running requests get to finish when the engine
 data_dir = "/var/lib/barewind"  # weights and caches on the host
 hub_endpoint = "https://huggingface.co"
 # hub_token_file = "~/.cache/huggingface/token"  # on the controller, mode 0600; written nowhere on the hosts
+weights_source = "swarm"  # one download per site, passed on from host to host; hub | mirror | path: each for itself
+# weights_path = "https://mirror.example/models"  # mirror (or swarm): URL laid out as the hub is | path: the hosts' directory
+weights_port = 8010  # where hosts pass weights on to each other, open only to them and only while they are copied
+# weights_rate_limit = 100  # MB/s (10^6 bytes) that a host may receive, and send, while weights are copied; default: none
 insecure_registries = []  # registries spoken to over plain HTTP: only on a private network, images are checked by digest
+# mirror = "10.0.0.5:5000"  # registry of the fleet that hosts pull from, filled by `barewind mirror INVENTORY`; default: upstream
+mirror_tls = True  # False: plain HTTP, only with a private IP address in `mirror`
+# mirror_ca = "tls/ca.pem"  # on the controller: who signed the mirror's certificate; default: whom the system trusts
+keep_releases = 3  # releases whose images stay, on hosts and in the mirror, for going back to
 
 # --- What a balancer does (hosts of the group `balancers`) -------------------------------------------------------------
 
 endpoint_port = 8000
 stream_timeout = 2100  # seconds a client or an engine may stay silent: longer than the longest generation's pauses
 queue_timeout = 60  # seconds a request may wait for a free engine connection
+
+# --- What a mirror does (hosts of the group `mirrors`); mirror_tls is above ---------------------------------------------
+
+mirror_port = 5000  # reachable from the fleet's hosts and mirror_clients only
+mirror_dir = "/var/lib/docker-registry"  # where the images are: 10 to 20 GB per release and kind of accelerator
+# mirror_certificate = "tls/mirror.pem"  # on the controller, PEM, with the chain
+# mirror_key = "tls/mirror.key"  # on the controller, PEM, mode 0600
+mirror_clients = []  # addresses or networks beside the fleet's own that may use it: the controller, which fills it

@@ -53,10 +53,13 @@ _simulated = {
     "reboot_timeout": 120,
 }
 
+_mirrors = [host for host in _lab.current() if host.role == "mirror"]
+_from_mirror = {"mirror": f"{_mirrors[0].address}:{_lab.MIRROR_PORT}", "mirror_tls": False} if _mirrors else {}
+
 
 def _hosts(kind: str, own: dict[str, object]) -> list[tuple[str, dict[str, object]]]:
     return [
-        (host.name, {"ssh_hostname": host.address, **_settings, **own})
+        (host.name, {"ssh_hostname": host.address, **_settings, **own, **_from_mirror})
         for host in _lab.current()
         if host.role == "engine" and host.kind == kind
     ]
@@ -68,4 +71,12 @@ blackwell = _hosts("blackwell", _simulated | {"accelerator": "b200", "accelerato
 mi300x = _hosts("mi300x", _simulated | {"accelerator": "mi300x", "accelerator_count": 8})
 balancers = [
     (host.name, {"ssh_hostname": host.address, **_settings}) for host in _lab.current() if host.role == "balancer"
+]
+mirrors = [
+    (
+        host.name,
+        # This machine fills it, from the network's gateway.
+        {"ssh_hostname": host.address, **_settings, "mirror_tls": False, "mirror_clients": [_lab.GATEWAY]},
+    )
+    for host in _mirrors
 ]

@@ -46,6 +46,11 @@ def lab() -> None:
 @click.option("--hopper", type=_NUMBER, help="Hosts with eight simulated H100 (default 0).")
 @click.option("--blackwell", type=_NUMBER, help="Hosts with eight simulated B200 (default 0).")
 @click.option("--mi300x", type=_NUMBER, help="Hosts with eight simulated MI300X (default 0).")
+@click.option(
+    "--mirrors",
+    type=click.IntRange(0, topology.MAX_MIRRORS),
+    help="Hosts with a registry for images (default 0).",
+)
 @plainly
 def up(**sizes: int | None) -> None:
     """Bring the lab up; again is quick and changes nothing. What is not named stays as large as it is."""

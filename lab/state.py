@@ -18,11 +18,12 @@ class Lab:
     hopper: int = 0
     blackwell: int = 0
     mi300x: int = 0
+    mirrors: int = 0
 
     @property
     def hosts(self) -> tuple[topology.Host, ...]:
         """The hosts of a lab of this size, `services` apart."""
-        return topology.layout(self.engines, self.balancers, self.hopper, self.blackwell, self.mi300x)
+        return topology.layout(self.engines, self.balancers, self.hopper, self.blackwell, self.mi300x, self.mirrors)
 
     @property
     def simulated(self) -> tuple[topology.Host, ...]:

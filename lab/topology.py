@@ -38,12 +38,15 @@ MAX_BALANCERS = 2
 KINDS = {"hopper": 31, "blackwell": 41, "mi300x": 51}
 MAX_OF_A_KIND = 4
 
+MAX_MIRRORS = 1
+MIRROR_PORT = 5000
+
 # lb1's port 8000 is published here, so that a browser on this machine reaches the endpoint.
 HTTP_ADDRESS = "127.0.0.1"
 HTTP_PORT = 8080
 HTTP_PORT_INSIDE = 8000
 
-Role = Literal["services", "balancer", "engine"]
+Role = Literal["services", "balancer", "engine", "mirror"]
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,9 @@ def layout(
     hopper: int = 0,
     blackwell: int = 0,
     mi300x: int = 0,
+    mirrors: int = 0,
 ) -> tuple[Host, ...]:
-    """The hosts of a lab of this size, balancers first: lb1 .10, engine1 .21, hopper1 .31, blackwell1 .41, mi300x1 .51.
+    """The hosts of a lab of this size: lb1 .10, engine1 .21, hopper1 .31, blackwell1 .41, mi300x1 .51, mirror1 .61.
 
     ValueError when a number is out of range or nothing would serve.
     """
@@ -84,6 +88,7 @@ def layout(
         ("engines", engines, least, MAX_ENGINES),
         ("balancers", balancers, 1, MAX_BALANCERS),
         *((kind, number, 0, MAX_OF_A_KIND) for kind, number in simulated.items()),
+        ("mirrors", mirrors, 0, MAX_MIRRORS),
     ):
         if not first <= number <= last:
             raise ValueError(f"{name} must be {first} to {last}, not {number}")
@@ -95,6 +100,7 @@ def layout(
             for kind, number in simulated.items()
             for n in range(1, number + 1)
         ),
+        *(Host(f"mirror{n}", f"172.30.77.{60 + n}", "mirror") for n in range(1, mirrors + 1)),
     )
 
 
@@ -102,7 +108,7 @@ def current() -> tuple[Host, ...]:
     """The hosts of the running lab, or those of the default one when none runs."""
     try:
         recorded = json.loads((paths.state() / "lab.json").read_text())
-        sizes = {name: int(recorded[name]) for name in ("engines", "balancers", *KINDS) if name in recorded}
+        sizes = {name: int(recorded[name]) for name in ("engines", "balancers", *KINDS, "mirrors") if name in recorded}
         return layout(**sizes)
     except (OSError, ValueError, TypeError):
         return layout()

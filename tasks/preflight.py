@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyinfra.api.exceptions import PyinfraError
 
-from barewind.preflight import Problem, check_balancer, check_engine
-from tasks import drivers
+from barewind.preflight import Problem, check_balancer, check_engine, check_mirror
+from tasks import drivers, image
 from tasks.fleet import fleet
 from tasks.once import once
 from tasks.survey import survey
@@ -27,15 +27,18 @@ def check() -> None:
 
 @once
 def _problems() -> tuple[Problem, ...]:
-    plans, balancers = fleet().plans, fleet().site.balancers
+    plans, site = fleet().plans, fleet().site
     found: list[Problem] = []
     for name, seen in survey().items():
         if seen.facts is None:
             found.append(Problem(name, "its state cannot be read (see above)", "log in, mend it, run again"))
         elif name in plans:
             found += check_engine(plans[name], seen.facts, now=seen.now, ready=drivers.settled(name))
+        elif name in site.mirrors:
+            found += check_mirror(site.mirrors[name], seen.facts, now=seen.now)
         else:
-            found += check_balancer(name, balancers[name].endpoint_port, seen.facts, now=seen.now)
+            found += check_balancer(name, site.balancers[name].endpoint_port, seen.facts, now=seen.now)
+    found += image.unavailable()
     if found:
         _print(found)
     return tuple(found)

@@ -55,7 +55,9 @@ def _look(one: Host) -> Seen:
             "with_accelerators": catalog.accelerators()[plan.spec.accelerator].vendor != "none",
         }
     else:
-        port = fleet().site.balancers[one.name].endpoint_port
+        site = fleet().site
+        mirror = site.mirrors.get(one.name)
+        port = mirror.mirror_port if mirror else site.balancers[one.name].endpoint_port
         wanted = {"paths": [], "port": port, "image": "", "weights": [], "files": []}
     before = time.time()
     with ctx_host.use(one):

@@ -70,7 +70,10 @@ def _speculation(sizing: Sizing, draft_path: str) -> list[Option]:
 
 
 def _environment(spec: EngineSpec, vendor: str) -> dict[str, str]:
-    env = {"HF_HUB_OFFLINE": "1"}  # the weights are on the host and checked; nothing is fetched behind the lock's back
+    env = {
+        "HF_HUB_OFFLINE": "1",  # the weights are on the host and checked; nothing is fetched behind the lock's back
+        "SGLANG_CACHE_DIR": "/cache",  # what is compiled outlives a restart: docs/weights.md
+    }
     if vendor == "amd":
         env["SGLANG_USE_AITER"] = "1"  # SGLang's ROCm documentation
     return env | spec.engine_env

@@ -82,7 +82,8 @@ def _speculation(spec: EngineSpec, sizing: Sizing, draft_path: str) -> dict[str,
 def _environment(spec: EngineSpec, vendor: str) -> dict[str, str]:
     env = {
         "HF_HUB_OFFLINE": "1",  # the weights are on the host and checked; nothing is fetched behind the lock's back
-        "VLLM_CACHE_ROOT": "/cache",
+        "VLLM_CACHE_ROOT": "/cache",  # what is compiled outlives a restart: docs/weights.md
+        "TRITON_CACHE_DIR": "/cache/triton",
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(_KEEP_ALIVE),
         "VLLM_NO_USAGE_STATS": "1",
     }

@@ -9,8 +9,9 @@ from pyinfra.api import FactBase
 from barewind.facts import quoted, script, split
 
 # Whether the files in the current directory are as they were when their SHA-256 was checked: names, sizes and times of
-# change, to the nanosecond. Reading 134 GB again on every run would take minutes; whatever writes to a file changes this.
-INTACT = "[ -s SHA256SUMS ] && cut -c67- SHA256SUMS | xargs -d '\\n' stat -c '%n %s %.9Y' | cmp -s - .verified"
+# change, to the nanosecond; of the files behind them, where they are links. Reading 134 GB again on every run would take
+# minutes; whatever writes to a file changes this.
+INTACT = "[ -s SHA256SUMS ] && cut -c67- SHA256SUMS | xargs -d '\\n' stat -L -c '%n %s %.9Y' | cmp -s - .verified"
 
 
 class WeightDirectories(FactBase[dict[str, dict[str, Any]]]):
@@ -19,8 +20,10 @@ class WeightDirectories(FactBase[dict[str, dict[str, Any]]]):
     + directories: where the manifests' files are to be
 
     ```
-    {"/var/lib/barewind/weights/org--model/<revision>-mistral": {"checksums": "<SHA-256 of SHA256SUMS>", "intact": True}}
+    {"/var/lib/barewind/weights/org--model/<revision>-mistral": {"checksums": "<SHA-256 of SHA256SUMS>", "intact": True,
+     "linked": False}}
     ```
+    `linked`: the directory holds links to files elsewhere on the host.
     """
 
     abstract = False
@@ -28,7 +31,8 @@ class WeightDirectories(FactBase[dict[str, dict[str, Any]]]):
     def command(self, directories: list[str]) -> str:
         return script(
             weights=f'for d in {quoted(directories)}; do [ -f "$d/SHA256SUMS" ] || continue; cd "$d" || continue; '
-            f'if {INTACT}; then s=intact; else s=changed; fi; echo "$s $(sha256sum < SHA256SUMS | cut -d" " -f1) $d"; done'
+            f'if {INTACT}; then s=intact; else s=changed; fi; if [ -n "$(find . -type l -print -quit)" ]; then s=$s,linked; fi; '
+            'echo "$s $(sha256sum < SHA256SUMS | cut -d" " -f1) $d"; done'
         )
 
     def process(self, output: list[str]) -> dict[str, dict[str, Any]]:
@@ -36,5 +40,9 @@ class WeightDirectories(FactBase[dict[str, dict[str, Any]]]):
         for line in split(output).get("weights", []):
             fields = line.split(" ", 2)
             if len(fields) == 3:
-                found[fields[2]] = {"checksums": fields[1], "intact": fields[0] == "intact"}
+                found[fields[2]] = {
+                    "checksums": fields[1],
+                    "intact": fields[0].split(",")[0] == "intact",
+                    "linked": fields[0].endswith(",linked"),
+                }
         return found

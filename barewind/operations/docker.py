@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Generator
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand, operation
 
-from barewind.facts.docker import DAEMON_FILE, DockerHost, ImagePresent
+from barewind.facts.docker import DAEMON_FILE, DockerHost
 from barewind.operations import ManagedFile, installed, known
 from barewind.packages import Package, unhold
 
@@ -57,28 +56,6 @@ def engine(
         yield StringCommand("systemctl reload docker.service")
     if not (facts["active"] and facts["enabled"]):
         yield StringCommand("systemctl enable --now docker.service")
-
-
-@operation()
-def pulled(reference: str) -> Generator[StringCommand, None, None]:
-    """Have an image on the host.
-
-    + reference: image by digest; what a digest names cannot change, so one that is there is never pulled again
-
-    **Example:**
-
-    .. code:: python
-
-        pulled(name="Engine image", reference="docker.io/vllm/vllm-openai@sha256:...")
-    """
-    present = known(host.get_fact(ImagePresent, reference=reference), host.name, f"image {reference}")
-    if not present:
-        quoted = shlex.quote(reference)
-        advice = shlex.quote(
-            f"{host.name}: image {reference} cannot be pulled. Nothing that runs was touched. Check that the registry "
-            "answers and still has this digest (nightly tags are deleted after two weeks), or lock again: barewind lock INVENTORY"
-        )
-        yield StringCommand(f"docker pull -q {quoted} || {{ echo {advice} >&2; exit 1; }}")
 
 
 def _merged(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:

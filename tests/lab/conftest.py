@@ -65,7 +65,7 @@ def deploy(*options: str) -> Run:
 @pytest.fixture(scope="session")
 def up() -> None:
     """A lab of two engines and a balancer."""
-    none = ["--hopper", "0", "--blackwell", "0", "--mi300x", "0"]
+    none = ["--hopper", "0", "--blackwell", "0", "--mi300x", "0", "--mirrors", "0"]
     assert command("barewind", "lab", "up", "--engines", "2", "--balancers", "1", *none).status == 0
 
 
@@ -73,7 +73,7 @@ def up() -> None:
 def first_deploy(up: None) -> Run:
     """The first deploy of this session, on whatever the lab's hosts hold."""
     hub_control.reset()
-    assert command("barewind", "lock", INVENTORY).status == 0
+    assert command("barewind", "lock", INVENTORY, "--update").status == 0
     return deploy()
 
 

@@ -25,7 +25,8 @@ _SIZE = ["--engines", "0", "--balancers", "1", "--hopper", "2", "--blackwell", "
 @pytest.fixture(scope="session")
 def up() -> None:
     """Fresh hosts: what an earlier session installed on them is gone."""
-    command("barewind", "lab", "up", "--engines", "1", "--hopper", "0", "--blackwell", "0", "--mi300x", "0")
+    none = ["--hopper", "0", "--blackwell", "0", "--mi300x", "0", "--mirrors", "0"]
+    command("barewind", "lab", "up", "--engines", "1", *none)
     assert command("barewind", "lab", "up", *_SIZE).status == 0
 
 
@@ -33,7 +34,7 @@ def up() -> None:
 def first_deploy(up: None) -> Run:
     """From stock servers to a fleet that serves, with the older driver."""
     hub_control.reset()
-    assert command("barewind", "lock", INVENTORY).status == 0
+    assert command("barewind", "lock", INVENTORY, "--update").status == 0
     return deploy("--data", f"nvidia_driver={OLD}")
 
 

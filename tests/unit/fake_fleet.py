@@ -71,8 +71,12 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "show proc": ["@@balancer:absent", "@@balancer:end"],
         "/etc/os-release": sections(**seen | host),
         "docker info": sections(packages=[], daemon=[], active=[], enabled=[], info=[]),
+        "echo @@barewind:cache": sections(cache=["present"]),
+        "docker image ls": sections(images=["complete"], used=["complete"], history=[]),
         "echo @@barewind:image": sections(image=[]),
         "echo @@barewind:weights": sections(weights=[]),
+        "ActiveState barewind-weights": ["", "inactive", "whole"],
+        "ActiveState barewind-pull": sections(pull=["inactive"], present=["present"], last=[], size=[], error=[]),
         "echo @@barewind:state": sections(files=[], state=[], release=[]),
         "echo @@barewind:answer": sections(answer=[]),
         "is-active haproxy.service": sections(packages=[], files=[], active=[], enabled=[]),
@@ -122,6 +126,7 @@ class Clone:
         (self.path / "site.py").write_text(text or "".join(f"{name} = {hosts!r}\n" for name, hosts in groups.items()))
 
     def pyinfra(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command."""
-        env = os.environ | {"PYINFRA_FAKE_DELAY": "0", "PYINFRA_FAKE_DELAY_JITTER": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        """Run the command; no registry can be asked from here."""
+        quick = {"PYINFRA_FAKE_DELAY": "0", "PYINFRA_FAKE_DELAY_JITTER": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        env = os.environ | quick | {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}
         return subprocess.run([PYINFRA, *arguments], cwd=self.path, env=env, capture_output=True, text=True, timeout=60)

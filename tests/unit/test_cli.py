@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from barewind import lock
+from barewind.bundle import weights_folder
 from barewind.cli import main
-from barewind.lock import Lock
-from tests.unit.factories import MEDIUM, engine_spec, locked
+from barewind.errors import BarewindError
+from barewind.lock import Lock, LockedImage
+from barewind.lock_check import Finding, Report
+from barewind.weights import Manifest, WeightFile
+from tests.unit.factories import DIGEST, MEDIUM, engine_spec, locked
+from tests.unit.registry_server import RegistryServer, running
 
 INVENTORY = """
 gpus = [("10.0.0.1", {}), ("10.0.0.2", {})]
@@ -129,6 +135,10 @@ def test_a_missing_inventory_is_status_1(folder: Path, command: str) -> None:
         ["plan", "site.py", "--jsno"],
         ["plan", "site.py", "--data", "novalue"],
         ["lock"],
+        ["mirror"],
+        ["bundle", "save", "site.py"],
+        ["bundle", "load", "."],
+        ["bundle", "load", "nowhere", "--to", "r:1"],
         ["deploy"],
         ["nonsense"],
     ],
@@ -141,7 +151,7 @@ def test_wrong_use_is_status_2(folder: Path, arguments: list[str]) -> None:
 
 def test_lock_writes_what_was_resolved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     resolved = locked(engine_spec())
-    monkeypatch.setattr("barewind.resolver.resolve", lambda site: resolved if len(site.engines) == 2 else Lock())
+    monkeypatch.setattr("barewind.resolver.complete", lambda site, _: resolved if len(site.engines) == 2 else Lock())
     result = barewind("lock", "site.py")
     assert result.exit_code == 0
     assert lock.read("barewind.lock.yaml") == resolved
@@ -151,18 +161,167 @@ def test_lock_writes_what_was_resolved(folder: Path, monkeypatch: pytest.MonkeyP
     assert "Wrote barewind.lock.yaml. Review it and commit it." in result.stdout
 
 
-def test_a_lock_that_fails_leaves_the_old_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from barewind.errors import BarewindError
+def test_lock_adds_what_is_missing_and_says_what_is_new_and_what_went(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = locked(engine_spec(channel="stable")), locked(engine_spec())
+    lock.write(before, "barewind.lock.yaml")
+    monkeypatch.setattr("barewind.resolver.complete", lambda _, held: after if held == before else Lock())
+    lines = barewind("lock", "site.py").stdout.splitlines()
+    assert lines[0].endswith("(10.00 GiB compressed); new")
+    assert lines[1].endswith("(mistral layout, 2 files, 60.00 GiB)")
+    assert "docker.io/vllm/vllm-openai:v0.32.0: dropped, no host serves it" in lines
 
-    def down(_: Any) -> Lock:
+
+def test_lock_of_a_complete_lock_writes_nothing(folder: Path) -> None:
+    lock.write(locked(engine_spec()), "barewind.lock.yaml")
+    before = (folder / "barewind.lock.yaml").stat().st_mtime_ns
+    result = barewind("lock", "site.py")
+    assert result.exit_code == 0
+    assert "barewind.lock.yaml holds all of it already" in result.stdout
+    assert (folder / "barewind.lock.yaml").stat().st_mtime_ns == before
+
+
+def test_lock_update_says_what_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock.write(locked(engine_spec()), "barewind.lock.yaml")
+    moved = locked(engine_spec(), digest="sha256:" + "2b" * 32)
+    monkeypatch.setattr("barewind.resolver.resolve", lambda _: moved)
+    result = barewind("lock", "site.py", "--update")
+    assert f"(10.00 GiB compressed); was {DIGEST}" in result.stdout
+    assert lock.read("barewind.lock.yaml") == moved
+
+
+def test_only_update_gets_past_a_damaged_lock(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "barewind.lock.yaml").write_text("<<<<<<< HEAD\nversion: 1\n=======\n")
+    result = barewind("lock", "site.py")
+    assert result.exit_code == 1
+    assert "write it again with 'barewind lock INVENTORY --update'" in result.stderr
+    monkeypatch.setattr("barewind.resolver.resolve", lambda _: locked(engine_spec()))
+    assert barewind("lock", "site.py", "--update").exit_code == 0
+    assert lock.read("barewind.lock.yaml") == locked(engine_spec())
+
+
+def test_a_lock_that_fails_leaves_the_old_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: Any) -> Lock:
         raise BarewindError("weights m@main: the hub did not answer")
 
     old = locked(engine_spec())
     lock.write(old, "barewind.lock.yaml")
-    monkeypatch.setattr("barewind.resolver.resolve", down)
-    result = barewind("lock", "site.py")
-    assert (result.exit_code, result.stderr) == (1, "Error: weights m@main: the hub did not answer\n")
-    assert lock.read("barewind.lock.yaml") == old
+    for name, options in (("complete", []), ("resolve", ["--update"])):
+        monkeypatch.setattr(f"barewind.resolver.{name}", down)
+        result = barewind("lock", "site.py", *options)
+        assert (result.exit_code, result.stderr) == (1, "Error: weights m@main: the hub did not answer\n")
+        assert lock.read("barewind.lock.yaml") == old
+
+
+@pytest.mark.parametrize(
+    ("findings", "unasked", "status", "advice"),
+    [
+        ([Finding("image a", "same", "d")], [], 0, "nothing to do."),
+        ([Finding("image a", "unneeded", "d")], [], 0, "barewind lock INVENTORY puts it right."),
+        ([Finding("image a", "missing", "d")], [], 1, "barewind lock INVENTORY puts it right."),
+        ([Finding("image a", "moved", "d")], [], 1, "barewind lock INVENTORY --update takes what moved."),
+        ([Finding("image a", "moved", "d")], ["the hub is down"], 2, "--update takes what moved."),
+        ([], ["the hub is down"], 2, "not everything could be asked."),
+    ],
+)
+def test_lock_check_writes_nothing_and_has_a_status_for_scripts(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    findings: list[Finding],
+    unasked: list[str],
+    status: int,
+    advice: str,
+) -> None:
+    lock.write(locked(engine_spec()), "barewind.lock.yaml")
+    before = (folder / "barewind.lock.yaml").stat().st_mtime_ns
+    monkeypatch.setattr("barewind.lock_check.check", lambda *_: Report(findings, unasked))
+    result = barewind("lock", "site.py", "--check")
+    assert result.exit_code == status
+    assert all(f"{one.state:<8}  image a: d" in result.stdout for one in findings)
+    assert all(f"Error: {one}" in result.stderr for one in unasked)
+    assert result.stdout.rstrip().endswith(advice)
+    assert (folder / "barewind.lock.yaml").stat().st_mtime_ns == before
+
+
+def test_a_check_that_cannot_begin_is_status_2(folder: Path) -> None:
+    assert barewind("lock", "nowhere.py", "--check").exit_code == 2
+    (folder / "barewind.lock.yaml").write_text("[")
+    assert barewind("lock", "site.py", "--check").exit_code == 2
+    assert barewind("lock", "site.py", "--check", "--update").exit_code == 2
+
+
+@pytest.fixture
+def registries(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RegistryServer, RegistryServer]]:
+    """An upstream with an image that is locked, and an empty mirror."""
+    with running() as upstream, running() as target:
+        digest = upstream.image("vllm/vllm-openai", "nightly", b"a layer")
+        reference = f"{upstream.name}/vllm/vllm-openai:nightly"
+        keys = f"image = '{reference}'\ninsecure_registries = ['{upstream.name}']\nmirror = '{target.name}'\n"
+        (folder / "group_data" / "gpus.py").write_text(GROUP + keys + "mirror_tls = False\n")
+        weights = locked(engine_spec()).weights
+        lock.write(Lock(images={reference: LockedImage(digest=digest, size=7)}, weights=weights), "barewind.lock.yaml")
+        monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+        yield upstream, target
+
+
+def test_mirror_fills_verifies_and_says_so(registries: tuple[RegistryServer, RegistryServer]) -> None:
+    upstream, target = registries
+    result = barewind("mirror", "site.py")
+    assert result.exit_code == 0, result.stderr
+    name = f"{upstream.name.replace(':', '-')}/vllm/vllm-openai"
+    assert next(iter(target.repositories[name].tags)).startswith("site.")
+    assert barewind("mirror", "site.py").exit_code == 0
+    assert barewind("mirror", "site.py", "--verify").exit_code == 0
+    blobs = target.repositories[name].blobs
+    for digest in blobs:
+        blobs[digest] = bytes(len(blobs[digest]))
+    result = barewind("mirror", "site.py", "--verify")
+    assert result.exit_code == 1
+    assert "To repair it, on the mirror's host run: systemctl start barewind-mirror@check" in result.stderr
+
+
+def test_mirror_without_a_mirror_is_status_1(folder: Path) -> None:
+    lock.write(locked(engine_spec()), "barewind.lock.yaml")
+    result = barewind("mirror", "site.py")
+    assert (result.exit_code, "key 'mirror': no host has one" in result.stderr) == (1, True)
+
+
+def test_a_bundle_is_saved_and_loaded(
+    folder: Path, registries: tuple[RegistryServer, RegistryServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched(manifest: Manifest, spec: Any, directory: Path, shown: Any) -> dict[str, str]:
+        for name in manifest.files:
+            path = directory / "weights" / weights_folder(manifest) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+        return {}
+
+    held = lock.read("barewind.lock.yaml")
+    x = WeightFile(size=1, sha256="2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
+    small = [one.model_copy(update={"files": dict.fromkeys(one.files, x)}) for one in held.weights]
+    lock.write(held.model_copy(update={"weights": small}), "barewind.lock.yaml")
+    monkeypatch.setattr("barewind.bundle.save.fetch", fetched)
+
+    result = barewind("bundle", "save", "site.py", "out")
+    assert result.exit_code == 0, result.stderr
+    identity = result.stdout.split("bundle ")[1].split()[0]
+    assert f"barewind bundle load out --to INVENTORY --expect {identity}" in result.stdout
+
+    upstream, target = registries
+    upstream.repositories.clear()
+    (folder / "barewind.lock.yaml").unlink()
+    result = barewind("bundle", "load", "out", "--to", "site.py", "--expect", identity, "--weights", "nfs")
+    assert result.exit_code == 0, result.stderr
+    assert "Wrote barewind.lock.yaml from the bundle" in result.stderr
+    assert "The weights are in nfs" in result.stdout
+    assert len(target.repositories) == 1
+    assert (folder / "nfs" / MEDIUM).is_dir()
+    with running() as another:
+        assert barewind("bundle", "load", "out", "--to", another.name, "--plain-http").exit_code == 0
+        assert len(another.repositories) == 1
+    result = barewind("bundle", "load", "out", "--to", "site.py", "--expect", "00")
+    assert (result.exit_code, "nothing of it was used" in result.stderr) == (1, True)
 
 
 def test_deploy_becomes_the_pyinfra_command_with_all_its_options(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

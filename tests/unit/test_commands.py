@@ -320,6 +320,7 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
 ]
 VLLM_ENV = {
     "HF_HUB_OFFLINE": "1",
+    "TRITON_CACHE_DIR": "/cache/triton",
     "VLLM_CACHE_ROOT": "/cache",
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",
     "VLLM_NO_USAGE_STATS": "1",
@@ -327,8 +328,8 @@ VLLM_ENV = {
 ENV = {
     ("vllm", "nvidia"): VLLM_ENV,
     ("vllm", "amd"): VLLM_ENV | {"VLLM_ROCM_USE_AITER": "1", "SAFETENSORS_FAST_GPU": "1"},
-    ("sglang", "nvidia"): {"HF_HUB_OFFLINE": "1"},
-    ("sglang", "amd"): {"HF_HUB_OFFLINE": "1", "SGLANG_USE_AITER": "1"},
+    ("sglang", "nvidia"): {"HF_HUB_OFFLINE": "1", "SGLANG_CACHE_DIR": "/cache"},
+    ("sglang", "amd"): {"HF_HUB_OFFLINE": "1", "SGLANG_CACHE_DIR": "/cache", "SGLANG_USE_AITER": "1"},
 }
 
 

@@ -108,9 +108,9 @@ def test_a_site_is_locked_once_per_image_and_model(monkeypatch: pytest.MonkeyPat
 
     assert asked == [
         "docker.io/vllm/vllm-openai:nightly ()",
+        "docker.io/vllm/vllm-openai-rocm:nightly ()",
         f"{MEDIUM}@c4be198050fb5789774a55b92ed697becfbf20ae mistral params.json",
         f"{MEDIUM}-EAGLE@main mistral params.json",
-        "docker.io/vllm/vllm-openai-rocm:nightly ()",
     ]
     assert list(lock.images) == ["docker.io/vllm/vllm-openai:nightly", "docker.io/vllm/vllm-openai-rocm:nightly"]
     assert lock.created is not None

@@ -10,7 +10,7 @@ import yaml
 
 from barewind import lock, sizing
 from barewind.errors import BarewindError
-from barewind.lock import Lock
+from barewind.lock import Lock, LockedImage
 from barewind.spec import EngineSpec
 from barewind.weights import Manifest
 from tests.unit.factories import DIGEST, LAB_IMAGE, MEDIUM, REVISION, SHA256, engine_spec, lab_spec, locked
@@ -25,6 +25,29 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert lock.read(path) == made
     assert path.read_text().startswith("# Written by 'barewind lock'. Review it and commit it")
     assert [one.name for one in tmp_path.iterdir()] == ["lock.yaml"]
+
+
+def test_everything_that_is_known_of_an_image_is_written(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 22, 6, 7, 8, tzinfo=UTC)
+    image = LockedImage(
+        digest=DIGEST,
+        platform_digest="sha256:" + "2b" * 32,
+        size=7,
+        created=now,
+        version="v0.32.0",
+        cuda="13.0.1",
+        rocm=None,
+        locked=now,
+    )
+    lock.write(Lock(images={"a": image}), tmp_path / "lock.yaml")
+    assert lock.read(tmp_path / "lock.yaml").images == {"a": image}
+
+
+def test_a_lock_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    (tmp_path / "lock.yaml").write_text(
+        f"version: 1\ncreated: '2026-01-02T03:04:05Z'\nimages:\n  a: {{digest: '{DIGEST}', size: 5}}\nweights: []\n"
+    )
+    assert lock.read(tmp_path / "lock.yaml").images == {"a": LockedImage(digest=DIGEST, size=5)}
 
 
 def test_writing_replaces_the_old_one(tmp_path: Path) -> None:
@@ -66,7 +89,7 @@ def test_a_damaged_lock_names_the_key_and_the_way_out(tmp_path: Path, text: str,
         lock.read(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert said in str(caught.value)
-    assert str(caught.value).endswith("; write it again with 'barewind lock INVENTORY'.")
+    assert str(caught.value).endswith("; write it again with 'barewind lock INVENTORY --update'.")
 
 
 @pytest.mark.parametrize("field", ["revision", "sha256"])

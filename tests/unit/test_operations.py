@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,18 @@ from pyinfra.context import ctx_host, ctx_state
 from pyinfra_testing.operations import make_operation_tests, parse_commands
 from pyinfra_testing.util import FakeState, create_host
 
-from barewind.facts.weights import WeightDirectories
 from barewind.operations import ManagedFile
 from barewind.operations.barrier import barrier
-from barewind.operations.docker import engine, pulled
+from barewind.operations.docker import engine
 from barewind.operations.engine import serving
 from barewind.operations.gate import answers
 from barewind.operations.haproxy import configured
-from barewind.operations.weights import present
+from barewind.operations.image import pulled
 from tests.unit.conftest import Programs, Shell
 
 DATA = Path(__file__).parent / "operations"
 
 TestDockerEngine = make_operation_tests("barewind.operations", "docker.engine", DATA / "docker.engine")
-TestDockerPulled = make_operation_tests("barewind.operations", "docker.pulled", DATA / "docker.pulled")
 TestEngineServing = make_operation_tests("barewind.operations", "engine.serving", DATA / "engine.serving")
 TestHaproxyConfigured = make_operation_tests("barewind.operations", "haproxy.configured", DATA / "haproxy.configured")
 
@@ -37,8 +34,6 @@ FIREWALL = ManagedFile("/etc/barewind/e.nft", "table\n")
 CONFIG = ManagedFile("/etc/haproxy/haproxy.cfg", "global\n")
 DROP_IN = ManagedFile("/etc/systemd/system/haproxy.service.d/barewind.conf", "[Service]\n")
 PROGRAM = ManagedFile("/usr/local/lib/barewind/haproxy-state", "#!/bin/sh\n", mode="755")
-DIRECTORY = "/var/lib/barewind/weights/org--model/c0ffee-mistral"
-SUMS = "5e5e  params.json\n"
 
 DOCKER = {
     "packages": ["docker.io"],
@@ -55,7 +50,6 @@ SERVING = {
     "firewall": FIREWALL,
     "others": [],
 }
-WEIGHTS = {"downloads": [{"directory": DIRECTORY, "checksums": SUMS, "job": {"model": "org/model"}}], "image": IMAGE}
 GATE = {"url": "http://10.0.0.11:8000", "model": "m", "unit": "e.service", "timeout": 60}
 
 
@@ -111,12 +105,6 @@ DONE: list[tuple[Any, dict[str, Any], str, Any]] = [
             "needs_reload": False,
             "drop_ins": [DROP_IN.path],
         },
-    ),
-    (
-        present,
-        WEIGHTS,
-        "weights.WeightDirectories",
-        {DIRECTORY: {"intact": True, "checksums": hashlib.sha256(SUMS.encode()).hexdigest()}},
     ),
     (answers, GATE, "completion.Answers", True),
 ]
@@ -177,51 +165,6 @@ def test_a_daemon_json_that_is_none_is_left_alone(text: str) -> None:
 def test_docker_that_runs_but_is_not_enabled_takes_new_registries_over_in_the_same_run() -> None:
     facts = DONE[0][3] | {"enabled": False, "daemon": "{}", "insecure_registries": []}
     assert "systemctl reload docker.service" in run(engine, DOCKER, "docker.DockerHost", facts)
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        {},
-        {DIRECTORY: {"intact": False, "checksums": hashlib.sha256(SUMS.encode()).hexdigest()}},
-        {DIRECTORY: {"intact": True, "checksums": "0" * 64}},
-        {"/elsewhere": {"intact": True, "checksums": hashlib.sha256(SUMS.encode()).hexdigest()}},
-    ],
-    ids=["missing", "changed", "other files", "elsewhere"],
-)
-def test_weights_that_are_not_right_are_fetched_with_the_token_on_standard_input(found: dict[str, Any]) -> None:
-    (command,) = run(present, WEIGHTS | {"token": "hf_secret"}, "weights.WeightDirectories", found)
-
-    assert json.loads(command["_stdin"]) == {
-        "model": "org/model",
-        "host": "gpu-h1",
-        "directory": DIRECTORY,
-        "token": "hf_secret",
-    }
-    assert "hf_secret" not in command["command"]
-    parent = "/var/lib/barewind/weights/org--model"
-    assert command["command"].startswith(f"mkdir -p {parent} && docker run --rm -i ")
-    assert f" -v {parent}:{parent} " in command["command"]
-    assert f" --entrypoint python3 {IMAGE} -c " in command["command"]
-
-
-def test_only_the_directory_that_is_not_right_is_fetched() -> None:
-    draft = {"directory": f"{DIRECTORY}-draft", "checksums": SUMS, "job": {"model": "org/draft"}}
-    found = {DIRECTORY: {"intact": True, "checksums": hashlib.sha256(SUMS.encode()).hexdigest()}}
-    both = WEIGHTS | {"downloads": [*WEIGHTS["downloads"], draft]}
-    (command,) = run(present, both, "weights.WeightDirectories", found)
-    assert json.loads(command["_stdin"])["model"] == "org/draft"
-
-
-def test_the_program_reaches_the_container_unharmed(shell: Shell, programs: Programs) -> None:
-    from barewind.remote import fetch_weights
-
-    (command,) = run(present, WEIGHTS, "weights.WeightDirectories", {})
-    programs(mkdir="", docker='for last in "$@"; do :; done; printf %s "$last" > program; cat > job')
-    done = shell(command["command"], stdin=command["_stdin"])
-    assert done.returncode == 0
-    assert shell("cat program").stdout == Path(fetch_weights.__file__).read_text()
-    assert json.loads(shell("cat job").stdout)["host"] == "gpu-h1"
 
 
 # --- What the commands do ----------------------------------------------------------------------------------------------
@@ -318,17 +261,6 @@ def test_a_configuration_that_is_not_taken_over_is_put_back_so_that_the_next_dep
     ]
 
 
-def test_an_image_that_cannot_be_pulled_says_what_to_do(shell: Shell, programs: Programs) -> None:
-    (command,) = run(pulled, {"reference": IMAGE}, "docker.ImagePresent", False)
-    programs(docker="echo 'manifest unknown' >&2; exit 1")
-    failed = shell(command)
-    assert failed.returncode != 0
-    assert f"gpu-h1: image {IMAGE} cannot be pulled. Nothing that runs was touched." in failed.stderr
-    assert "manifest unknown" in failed.stderr
-    programs(docker='[ "$*" = "pull -q docker.io/vllm/vllm-openai@sha256:12" ]')
-    assert shell(command).returncode == 0
-
-
 def wait_for_engine(shell: Shell, programs: Programs, timeout: int = 3600, **host: str) -> Any:
     """Run the gate with a clock that goes one minute further at every look."""
     (command,) = run(answers, GATE | {"timeout": timeout}, "completion.Answers", False)
@@ -383,7 +315,3 @@ def test_one_restart_is_forgiven(shell: Shell, programs: Programs) -> None:
     curl = 'echo x >> tries; [ $(wc -l < tries) -ge 5 ] && echo \'{"usage": {"completion_tokens": 1}}\''
     done = wait_for_engine(shell, programs, systemctl=unit_is("active", 1), curl=curl)
     assert done.returncode == 0
-
-
-def test_the_fact_of_the_weights_is_asked_for_the_directory_in_question() -> None:
-    assert f"for d in {DIRECTORY}; do" in WeightDirectories().command([DIRECTORY])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -49,6 +50,7 @@ H200 = [
 SHARES = H200.index("--gpu-memory-utilization")  # memory share and batch sizes stand from here on
 ENV = {
     "HF_HUB_OFFLINE": "1",
+    "TRITON_CACHE_DIR": "/cache/triton",
     "VLLM_CACHE_ROOT": "/cache",
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",
     "VLLM_NO_USAGE_STATS": "1",
@@ -209,10 +211,12 @@ def test_container_options_per_vendor() -> None:
     mounts = [
         f"--volume={weights}/mistralai--Mistral-Medium-3.5-128B/{REVISION}-mistral:/models/{MEDIUM}:ro",
         f"--volume={weights}/mistralai--Mistral-Medium-3.5-128B-EAGLE/{DRAFT_REVISION}-mistral:/models/{MEDIUM}-EAGLE:ro",
-        "--volume=/var/lib/barewind/cache:/cache",
+        "--volume=/var/lib/barewind/cache/ba606105a5c4:/cache",
     ]
+    on_mi300x = [*mounts[:-1], "--volume=/var/lib/barewind/cache/6f8737d74cbe:/cache"]
     env = [
         "--env=HF_HUB_OFFLINE=1",
+        "--env=TRITON_CACHE_DIR=/cache/triton",
         "--env=VLLM_CACHE_ROOT=/cache",
         "--env=VLLM_HTTP_TIMEOUT_KEEP_ALIVE=75",
         "--env=VLLM_NO_USAGE_STATS=1",
@@ -224,7 +228,7 @@ def test_container_options_per_vendor() -> None:
 
     assert list(plan(engine_spec()).container) == [*common, pinned_memory, *nvidia, *mounts, *env]
     on_amd = list(plan(engine_spec(accelerator="mi300x")).container)
-    assert on_amd == [*common, pinned_memory, *amd, *mounts, *sorted([*env, *aiter])]
+    assert on_amd == [*common, pinned_memory, *amd, *on_mi300x, *sorted([*env, *aiter])]
     toolkit = list(plan(engine_spec(accelerator="mi300x", amd_container_access="toolkit")).container)
     assert {"--runtime=amd", "--env=AMD_VISIBLE_DEVICES=all"} <= set(toolkit)
     assert not [option for option in toolkit if option.startswith("--device=")]
@@ -237,7 +241,7 @@ def test_container_options_per_vendor() -> None:
 def test_the_data_directory_is_where_the_weights_and_caches_are() -> None:
     made = plan(engine_spec(data_dir="/raid"))
     assert made.directories[0] == f"/raid/weights/mistralai--Mistral-Medium-3.5-128B/{REVISION}-mistral"
-    assert "--volume=/raid/cache:/cache" in made.container
+    assert any(re.fullmatch(r"--volume=/raid/cache/\w{12}:/cache", one) for one in made.container)
 
 
 def test_url_of_an_ipv6_host_is_bracketed() -> None:

@@ -66,6 +66,7 @@ def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None
             for step in (
                 f"Rotation | Batch {number} of 3: leave the balancers",
                 "Docker | Engine",
+                "Compile cache | Of a host that has compiled it",
                 "Engine | Unit",
                 "Gate | Engine answers",
                 f"Rotation | Batch {number} of 3: return to the balancers",
@@ -73,6 +74,7 @@ def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None
             )
         ),
         "Balancer | HAProxy",
+        "Image | Of earlier releases",
         *[step for step in steps if step.startswith("Gate | Endpoint")],
     ]
     for number, gpu in enumerate(GPUS, 1):

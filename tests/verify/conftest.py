@@ -20,7 +20,7 @@ from barewind import catalog, lock
 from barewind.errors import BarewindError
 from barewind.plan import EnginePlan, plan_site, require_locked
 from barewind.site import HostEntry, Site, read_site
-from barewind.spec import BalancerSpec
+from barewind.spec import BalancerSpec, MirrorSpec
 from tests.verify.connection import connect
 
 _ROOT = Path(__file__).parents[2]
@@ -54,6 +54,19 @@ class Balancer:
 
 
 @dataclass(frozen=True)
+class Mirror:
+    """A mirror host, its spec, and the fleet that pulls from it."""
+
+    host: Host
+    spec: MirrorSpec
+    plans: dict[str, EnginePlan]
+
+    def expect(self, holds: bool, expectation: str, found: object, remedy: str) -> None:
+        """Fail with host, expectation, finding and next step."""
+        _expect(self.spec.host, holds, expectation, found, remedy)
+
+
+@dataclass(frozen=True)
 class Expected:
     """The whole inventory as it shall be."""
 
@@ -67,11 +80,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    wanted = {"engine", "balancer"} & set(metafunc.fixturenames)
+    wanted = {"engine", "balancer", "mirror"} & set(metafunc.fixturenames)
     if not wanted:
         return
     site = _expected(metafunc.config.getoption("--inventory")).site
-    hosts = list(site.engines if "engine" in wanted else site.balancers)
+    hosts = list({"engine": site.engines, "balancer": site.balancers, "mirror": site.mirrors}[min(wanted)])
     vendors = metafunc.definition.get_closest_marker("accelerators")
     if vendors is not None:  # only hosts of these vendors
         hosts = [
@@ -92,6 +105,13 @@ def balancer(request: pytest.FixtureRequest) -> Balancer:
     expected = _expected(request.config.getoption("--inventory"))
     data = expected.data[request.param]
     return Balancer(connect(request.param, data), expected.site.balancers[request.param], expected.plans, data)
+
+
+@pytest.fixture(scope="session")
+def mirror(request: pytest.FixtureRequest) -> Mirror:
+    expected = _expected(request.config.getoption("--inventory"))
+    host = connect(request.param, expected.data[request.param])
+    return Mirror(host, expected.site.mirrors[request.param], expected.plans)
 
 
 @functools.cache

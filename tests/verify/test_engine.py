@@ -24,8 +24,6 @@ def test_unit_is_active_and_starts_at_boot(engine: Engine) -> None:
 
 
 def test_container_runs_the_locked_digest(engine: Engine) -> None:
-    image = _container(engine.host)["Config"]["Image"]
-    engine.expect(image == engine.plan.pinned_image, f"image {engine.plan.pinned_image}", image, DEPLOY)
     local = engine.host.run(
         f"docker image inspect -f '{{{{.Id}}}}' {shlex.quote(engine.plan.pinned_image)}"
     ).stdout.strip()
