@@ -9,7 +9,7 @@ UV := 0.13.9
 DEMO := pyinfra inventory/lab.py deploy.py -y
 
 UNIT := $(wildcard tests/unit/test_*.py)
-SECOND := $(wildcard tests/unit/test_[p-s]*.py)
+SECOND := $(wildcard tests/unit/test_[bfo-s]*.py)
 
 .PHONY: setup demo test programs check lint types unit-first unit-second lab-down schema bench
 
@@ -45,10 +45,12 @@ unit-second:
 	$(BIN)/pytest $(SECOND)
 
 test: programs check
+	$(BIN)/pytest tests/cli
 	$(BIN)/pytest tests/machine
 	$(BIN)/pytest tests/conformance
 	$(BIN)/pytest tests/lab
 	$(BIN)/pytest tests/lab_images
+	$(BIN)/pytest tests/lab_rollouts
 	$(BIN)/pytest tests/lab_accelerators
 
 # Some tests start a balancer or a registry of their own; the packages' services stay off.
@@ -60,10 +62,12 @@ programs:
 schema: setup
 	$(BIN)/python tools/schema.py
 
-# Barewind against Ansible, on a lab that has been deployed to; and planning 10, 100 and 1000 hosts.
+# Barewind against Ansible, on a lab that has been deployed to; planning 10, 100 and 1000 hosts; weights to many hosts; a rollout.
 bench: setup
 	$(BIN)/python -m bench.noop
 	$(BIN)/python -m bench.planning
+	$(BIN)/python -m bench.swarm
+	$(BIN)/python -m bench.rollout
 
 lab-down: setup
 	$(BIN)/barewind lab down

@@ -8,7 +8,9 @@ from tasks import (
     compile_cache,
     docker,
     engine,
+    fleet_lock,
     gate,
+    history,
     image,
     mirror,
     nvidia,
@@ -18,6 +20,7 @@ from tasks import (
     weights,
 )
 
+fleet_lock.take()  # one run at a time
 preflight.check()  # every problem of every host in one table; nothing has changed yet
 hosts = rollout.plan()  # who serves, who must be touched, in which batches
 
@@ -28,8 +31,10 @@ nvidia.install(hosts.free)
 rocm.install(hosts.free)
 image.pull()  # by digest
 weights.download()  # by revision, every file against its SHA-256
+history.begin(hosts.quiet)
 engine.serve(hosts.quiet)
 gate.engines(hosts.quiet)
+history.serve(hosts.quiet)
 
 barrier(name="Everything is in place")
 
@@ -39,11 +44,16 @@ for batch in host.loop(hosts.batches):
     nvidia.install(batch.in_service)  # driver, fabric manager, container toolkit; restarts the host if need be
     rocm.install(batch.in_service)
     compile_cache.seed(batch.hosts)  # from a host that serves the same already
+    history.begin(batch.hosts)  # there is always a way back to what is on record
     engine.serve(batch.hosts)  # the systemd unit; restarted only if the release differs
-    gate.engines(batch.hosts)  # a real completion
+    gate.engines(batch.hosts)  # real requests
+    history.serve(batch.hosts)
     rollout.put_back(batch)
+    rollout.bake(batch)  # the canary under real traffic
+    gate.engines(batch.baked)
     barrier(name="The batch serves")
 
 balancer.balance()  # least connections over every engine host
+rollout.hold(hosts.held)  # a balancer that is new sends nothing to what is drained on purpose
 gate.endpoint()  # a real completion through every balancer
 image.prune()  # of releases that nobody goes back to

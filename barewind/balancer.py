@@ -11,11 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import pairwise
 from typing import Literal
 
 from barewind.errors import BarewindError
+from barewind.servers import MOST_WEIGHT as MOST_WEIGHT
+from barewind.servers import STANDBY as STANDBY
+from barewind.servers import WEIGHT as WEIGHT
+from barewind.servers import Admin as Admin
+from barewind.servers import Health as Health
+from barewind.servers import Server as Server
+from barewind.servers import Unreadable
+from barewind.servers import read as read_servers
 
 BACKEND = "engines"
 MASTER_SOCKET = "/run/haproxy-master.sock"  # of the packages' unit: Debian 12, Ubuntu 22.04 and 24.04
@@ -27,9 +34,6 @@ STATE_PROGRAM = "/usr/local/lib/barewind/haproxy-state"
 _LEAVE: Literal["drain", "maint"] = "drain"
 
 _MARK = "@@balancer:"
-_NO_BACKEND = ("No such proxy.", "Can't find backend.")  # what a process says to each of the three questions
-# What it says to `set server`: it does not have it, or (the last) it is an old one and takes nothing new anyway.
-_NOT_SET = ("No such server.", "No such backend.", "Proxy is disabled.")
 _TRIES, _PAUSE = 25, 0.2  # a reload takes HAProxy well under a second; seconds
 
 _SCRIPT = """export LC_ALL=C
@@ -67,45 +71,6 @@ echo MARKend"""
 _SAVE = f"""if [ -x {STATE_PROGRAM} ]; then {STATE_PROGRAM} save || exit 1; fi"""
 
 
-class Admin(StrEnum):
-    """What people decided about a server."""
-
-    READY = "ready"
-    DRAIN = "drain"
-    MAINT = "maint"
-
-
-class Health(StrEnum):
-    """What health checks found."""
-
-    UP = "up"
-    STARTING = "starting"  # up, its share growing (slowstart)
-    STOPPING = "stopping"  # answers checks with a refusal
-    DOWN = "down"
-    UNCHECKED = "not checked yet"  # HAProxy takes it for up until the first check has ended
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server of the backend in one process, or (see Rotation.servers) in all of them together."""
-
-    name: str
-    admin: Admin
-    health: Health
-    sessions: int  # requests it works on
-    queued: int  # requests that wait for it
-
-    @property
-    def in_rotation(self) -> bool:
-        """Whether HAProxy sends it new requests."""
-        return self.admin is Admin.READY and self.health not in (Health.DOWN, Health.STOPPING)
-
-    @property
-    def state(self) -> str:
-        """One word or two for a person."""
-        return str(self.health if self.admin is Admin.READY else self.admin).upper()
-
-
 @dataclass(frozen=True)
 class Worker:
     """One process: the current one takes new connections, old ones end their streams."""
@@ -130,7 +95,7 @@ class Rotation:
     def servers(self) -> dict[str, Server]:
         """The servers of the current configuration, with the requests of every process."""
         return {
-            name: Server(name, one.admin, one.health, *self._requests(name))
+            name: Server(name, one.admin, one.health, *self._requests(name), one.weight)
             for worker in self.workers
             if worker.current
             for name, one in worker.servers.items()
@@ -170,6 +135,18 @@ def ready(*servers: str) -> str:
     return _script(*(f"set server {BACKEND}/{_name(server)} state ready" for server in servers))
 
 
+def weigh(weights: Mapping[str, int]) -> str:
+    """Shell command that gives servers their parts of the new requests, in every process, and reads what `rotation` does.
+
+    Raises:
+        BarewindError: that is no server's name, or no weight (0 to 256).
+    """
+    wrong = [f"{server}: {weight}" for server, weight in weights.items() if not 0 <= weight <= MOST_WEIGHT]
+    if wrong:
+        raise BarewindError(f"{', '.join(wrong)}: no weight of HAProxy's, which are 0 to {MOST_WEIGHT}")
+    return _script(*(f"set server {BACKEND}/{_name(server)} weight {weight}" for server, weight in weights.items()))
+
+
 def read(output: str, balancer: str) -> Rotation:
     """The output of `rotation`.
 
@@ -179,18 +156,21 @@ def read(output: str, balancer: str) -> Rotation:
     lines = output.splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith(_MARK)]
     if not starts or lines[starts[-1]] != f"{_MARK}end":
-        raise _unreadable(balancer, "it breaks off", lines[-1] if lines else "nothing")
+        raise _unreadable(balancer, Unreadable("it breaks off", lines[-1] if lines else "nothing"))
     workers = []
     for start, end in pairwise(starts):
         if lines[start] == f"{_MARK}absent":
             return Rotation(())
         worker = re.fullmatch(_MARK + r"worker ([0-9]+) (current|old)", lines[start])
         if not worker:
-            raise _unreadable(balancer, "a line is not understood", lines[start])
-        servers = _servers(lines[start + 1 : end], balancer)
-        workers.append(Worker(int(worker[1]), worker[2] == "current", servers))
+            raise _unreadable(balancer, Unreadable("a line is not understood", lines[start]))
+        try:
+            found = read_servers(lines[start + 1 : end])
+        except Unreadable as error:
+            raise _unreadable(balancer, error) from None
+        workers.append(Worker(int(worker[1]), worker[2] == "current", found))
     if not any(worker.current for worker in workers):
-        raise _unreadable(balancer, "it has no current process", lines[0])
+        raise _unreadable(balancer, Unreadable("it has no current process", lines[0]))
     return Rotation(tuple(workers))
 
 
@@ -212,6 +192,23 @@ def read_ready(output: str, balancer: str, *servers: str) -> Rotation:
     return _verified(read(output, balancer), balancer, servers, Admin.READY)
 
 
+def read_weighed(output: str, balancer: str, weights: Mapping[str, int]) -> Rotation:
+    """The output of `weigh`.
+
+    Raises:
+        BarewindError: it is cut off, not HAProxy's, or a server has another weight.
+    """
+    found = read(output, balancer)
+    for name, weight in weights.items():
+        for worker, one in found.knowing(name):
+            if worker.current and one.weight != weight:
+                raise BarewindError(
+                    f"{balancer}: HAProxy's process {worker.pid} has {name} at weight {one.weight}, not {weight}, right after "
+                    "it was told; something else sets weights too: find it, then run again"
+                )
+    return found
+
+
 def in_flight(found: Rotation, server: str) -> int:
     """Requests a server works on or that wait for it, over every process."""
     return sum(one.sessions + one.queued for _, one in found.knowing(server))
@@ -228,6 +225,17 @@ def serving(rotations: Iterable[Rotation], server: str) -> bool:
     Some, not every: a balancer that has lost sight of all engines must not make them look free to take.
     """
     return any(server in one.servers and one.servers[server].in_rotation for one in rotations)
+
+
+def standby(rotations: Iterable[Rotation], server: str) -> bool:
+    """Whether every balancer that has a server gives it weight 0: nobody misses it, whatever its health."""
+    weights = [one.servers[server].weight for one in rotations if server in one.servers]
+    return bool(weights) and not any(weights)
+
+
+def available(rotations: Iterable[Rotation], server: str) -> bool:
+    """Whether some balancer would send it requests if its weight let it."""
+    return any(server in one.servers and one.servers[server].available for one in rotations)
 
 
 def busy(rotations: Iterable[Rotation], server: str) -> bool:
@@ -264,10 +272,10 @@ def drained(rotations: Mapping[str, Rotation], server: str, *, waited: float, li
 
 
 def returned(rotations: Mapping[str, Rotation], server: str, *, waited: float, limit: float) -> Wait:
-    """Whether every running balancer that has a server sends it requests, its health checked."""
+    """Whether every running balancer that has a server sends it requests, its health checked; those of weight 0 stand by."""
     states = {balancer: found.servers[server] for balancer, found in rotations.items() if server in found.servers}
     out = {
-        balancer: one.state for balancer, one in states.items() if not one.in_rotation or one.health is Health.UNCHECKED
+        balancer: one.state for balancer, one in states.items() if not one.available or one.health is Health.UNCHECKED
     }
     said = ", ".join(f"{state} on {balancer}" for balancer, state in out.items()) or "in rotation everywhere"
     return _wait(len(out), waited, limit, f"{server}: {said}")
@@ -282,67 +290,6 @@ def settled(rotations: Mapping[str, Rotation], *, waited: float, limit: float) -
     return _wait(sum(left.values()), waited, limit, f"servers not checked yet: {_counts(left)}")
 
 
-def _servers(lines: list[str], balancer: str) -> dict[str, Server]:
-    """One process's answers to `show stat`, `show servers conn` and `show servers state`."""
-    requests: dict[str, tuple[int, int]] = {}
-    connections: dict[str, tuple[int, int]] = {}
-    states: dict[str, tuple[Admin, Health]] = {}
-    columns: list[str] = []
-    answers = 0
-    for line in lines:
-        if line.startswith(("# pxname,", "# bkname/svname ", "# be_id ")):
-            columns = line.removeprefix("# ").split("," if "," in line else " ")
-            answers += 1
-            continue
-        if line in _NO_BACKEND:
-            answers += 1
-            continue
-        if line in ("", "1", *_NOT_SET):  # 1: the version of the format of `show servers state`
-            continue
-        try:
-            if columns[0] == "pxname":
-                row = _row(columns, line.split(","))
-                requests[row["svname"]] = _number(row["scur"]), _number(row["qcur"])
-            elif columns[0] == "bkname/svname":
-                row = _row(columns, line.split()[: len(columns)])  # the last column has a number per thread
-                connections[row["bkname/svname"].partition("/")[2]] = _number(row["used_cur"]), 0
-            else:
-                row = _row(columns, line.split())
-                states[row["srv_name"]] = _admin(row), _health(row)
-        except (LookupError, ValueError):
-            raise _unreadable(balancer, "a line is not understood", line) from None
-    if not requests:  # an old process of HAProxy 2.4 keeps them back; a request has a connection of its own (HTTP/1.1)
-        requests = connections
-    if answers != 3 or not requests.keys() == connections.keys() == states.keys():
-        raise _unreadable(balancer, "a part is missing", lines[-1] if lines else "nothing")
-    return {name: Server(name, *states[name], *requests[name]) for name in states}
-
-
-def _row(columns: list[str], fields: list[str]) -> dict[str, str]:
-    return dict(zip(columns, fields, strict=True))
-
-
-def _number(text: str) -> int:
-    if not re.fullmatch(r"[0-9]+", text):
-        raise ValueError(text)
-    return int(text)
-
-
-def _admin(row: Mapping[str, str]) -> Admin:
-    """From the bits of srv_admin_state (HAProxy's management guide, `show servers state`)."""
-    flags = _number(row["srv_admin_state"])
-    if flags & 0x27:  # forced, inherited, by configuration, for want of an address
-        return Admin.MAINT
-    return Admin.DRAIN if flags & 0x18 else Admin.READY
-
-
-def _health(row: Mapping[str, str]) -> Health:
-    found = {"0": Health.DOWN, "1": Health.STARTING, "2": Health.UP, "3": Health.STOPPING}[row["srv_op_state"]]
-    configured = _number(row["srv_check_state"]) & 0x02
-    none = _number(row["srv_check_status"]) <= 1  # unknown, initializing; the result is unknown while any check runs
-    return Health.UNCHECKED if found is Health.UP and configured and none else found
-
-
 def _verified(found: Rotation, balancer: str, servers: Iterable[str], wanted: Admin) -> Rotation:
     for name in servers:
         for worker, one in found.knowing(name):
@@ -354,9 +301,9 @@ def _verified(found: Rotation, balancer: str, servers: Iterable[str], wanted: Ad
     return found
 
 
-def _unreadable(balancer: str, why: str, line: str) -> BarewindError:
+def _unreadable(balancer: str, why: Unreadable) -> BarewindError:
     return BarewindError(
-        f"{balancer}: HAProxy's answer is not what was expected: {why} at {line[:80]!r}; "
+        f"{balancer}: HAProxy's answer is not what was expected: {why}; "
         f"look at: echo 'show proc' | socat - UNIX-CONNECT:{MASTER_SOCKET}"
     )
 

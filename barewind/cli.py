@@ -18,6 +18,8 @@ from barewind.commands import data_option, inventory_argument, site_of
 from barewind.commands.bundle import bundle
 from barewind.commands.lock import lock
 from barewind.commands.mirror import mirror
+from barewind.commands.status import status
+from barewind.commands.unlock import unlock
 from barewind.commands.weights import weights
 from barewind.errors import BarewindError
 from barewind.fit import Fit
@@ -43,7 +45,7 @@ def main() -> None:
     """From freshly installed GPU servers to a production endpoint, and what keeps it there."""
 
 
-for _command in (bundle, lab, lock, mirror, weights):
+for _command in (bundle, lab, lock, mirror, status, unlock, weights):
     main.add_command(_command)
 
 

@@ -19,9 +19,9 @@ class Hosts:
         from pyinfra_cli.inventory import make_inventory
         from pyinfra_cli.util import parse_cli_arg
 
-        from barewind.pyinfra_hooks import no_delay
+        from barewind.pyinfra_hooks import tune_sockets
 
-        no_delay()
+        tune_sockets()
         self._state = State()
         self._state.cwd = str(Path.cwd())
         config = Config()

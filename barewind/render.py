@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from barewind import catalog
-from barewind.balancer import BACKEND, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM
+from barewind.balancer import BACKEND, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, WEIGHT
 from barewind.plan import CONTAINER, EnginePlan
 from barewind.spec import BalancerSpec, EngineSpec
 
@@ -67,7 +67,9 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec]) -> str:
     """The configuration of one balancer over every engine host."""
     paths = {catalog.engines()[spec.engine].health_path for spec in engines}
     path = paths.pop() if len(paths) == 1 else _COMMON_HEALTH_PATH
-    return from_template("haproxy.cfg.j2", balancer=balancer, engines=engines, health_path=path, state_file=STATE_FILE)
+    return from_template(
+        "haproxy.cfg.j2", balancer=balancer, engines=engines, health_path=path, state_file=STATE_FILE, weight=WEIGHT
+    )
 
 
 def haproxy_drop_in() -> str:

@@ -41,6 +41,11 @@ class Site:
     balancers: dict[str, BalancerSpec]
     lock_file: str
     mirrors: dict[str, MirrorSpec] = field(default_factory=dict)
+    reason: str | None = None  # why this run, in the words of whoever runs it
+    release: str | None = None  # what tasks/rollback.py goes back to; None: the previous
+    to: str | None = None  # the group that tasks/traffic.py gives the requests
+    shares: tuple[int, ...] = (100,)  # percents of them, step by step
+    step_seconds: int = 300
 
 
 def read_site(entries: list[HostEntry]) -> Site:
@@ -54,6 +59,9 @@ def read_site(entries: list[HostEntry]) -> Site:
     balancers: dict[str, BalancerSpec] = {}
     mirrors: dict[str, MirrorSpec] = {}
     lock_files: dict[str, str] = {}
+    reason: str | None = None
+    release: str | None = None
+    common = SiteSpec()
 
     for entry in entries:
         own = {key: value for key, value in entry.data.items() if not key.startswith(_FOREIGN_PREFIXES)}
@@ -64,7 +72,9 @@ def read_site(entries: list[HostEntry]) -> Site:
         address = own.get("address", entry.data.get("ssh_hostname", entry.name))
         try:
             spec = model(**_picked(own, model) | {"host": entry.name, "groups": entry.groups, "address": address})
-            lock_files[SiteSpec(**_picked(own, SiteSpec)).lock_file] = entry.name
+            common = SiteSpec(**_picked(own, SiteSpec))
+            lock_files[common.lock_file], reason = entry.name, reason or common.reason
+            release = release or common.release
         except ValidationError as error:
             found += [_explain(entry, dict(problem)) for problem in error.errors()]
         else:
@@ -86,7 +96,17 @@ def read_site(entries: list[HostEntry]) -> Site:
         problems[problem] = hosts
     if problems:
         raise BarewindError("\n".join(f"{problem} (on {_some(hosts)})" for problem, hosts in problems.items()))
-    return Site(engines, balancers, next(iter(lock_files), SiteSpec().lock_file), mirrors)
+    return Site(
+        engines=engines,
+        balancers=balancers,
+        lock_file=common.lock_file,
+        mirrors=mirrors,
+        reason=reason,
+        release=release,
+        to=common.to,
+        shares=common.share,
+        step_seconds=common.step_seconds,
+    )
 
 
 def _model(groups: tuple[str, ...]) -> type[EngineSpec | BalancerSpec | MirrorSpec]:
@@ -136,6 +156,13 @@ def _between_hosts(
                 f"key 'served_model_name': one endpoint, but hosts serve {', '.join(sorted(names))}; requests would reach "
                 "engines of another model: use one inventory per model",
                 sorted(hosts[0] for hosts in names.values()),
+            )
+        )
+    if complete and engines and all(spec.standby for spec in engines.values()):
+        found.append(
+            (
+                "key 'standby': True on every engine host, so nobody would get requests; one group must serve",
+                list(engines),
             )
         )
     if complete and not engines:

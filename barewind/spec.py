@@ -8,15 +8,27 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from barewind import catalog
 from barewind.rollout import parse_max_unavailable
+from barewind.traffic import parse_shares
 
 MOST_DRAFT_TOKENS = 16  # per step; drafting more costs more than it can bring
 
 # Nothing that ends a line: these values become lines of a systemd unit.
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+# What a person says in a line; --data makes a number of "5".
+Words = Annotated[Line, BeforeValidator(lambda found: str(found) if isinstance(found, int | float) else found)]
 Registry = Annotated[str, Field(pattern=r"^[\w.-]+(:\d+)?$|^\[[0-9a-f:]+\](:\d+)?$")]
 Network = Annotated[str, AfterValidator(lambda text: str(ipaddress.ip_network(text)))]
 Url = Annotated[str, Field(pattern=r"^https?://[\w.:/~%@\[\]-]+[^/]$")]
@@ -93,9 +105,17 @@ class EngineSpec(_Spec):
     hugepages: int | None = Field(default=None, ge=0)
     transparent_hugepages: Literal["always", "madvise", "never"] | None = None
     reboot_timeout: int = Field(default=1800, ge=30, le=86400)
+    standby: bool = False
     max_unavailable: int | str = 1
     allow_downtime: bool = False
     drain_timeout: int = Field(default=2100, ge=1, le=86400)
+    drain_policy: Literal["wait", "abort", "proceed"] = "abort"
+    canary: int = Field(default=0, ge=0, le=7 * 86400)
+    on_failure: Literal["hold", "rollback", "rollback_group"] = "hold"
+    evaluation: list[Annotated[Line, Field(min_length=1)]] | None = Field(default=None, min_length=1)
+    evaluation_timeout: int = Field(default=1800, ge=1, le=86400)
+    accuracy_floor: float | None = Field(default=None, gt=0, le=1)
+    throughput_ratio: float | None = Field(default=None, gt=0, le=1)
 
     data_dir: Annotated[str, Field(pattern=r"^/[\w./-]+$")] = "/var/lib/barewind"
     hub_endpoint: Url = "https://huggingface.co"
@@ -237,12 +257,25 @@ class MirrorSpec(_Spec):
         return file
 
 
+def _release_id(found: object) -> object:
+    """An id of digits alone is a number to pyinfra's command line; one such as 12e456789012 is lost in it."""
+    if isinstance(found, float):
+        example = """--data 'release="<id>"'"""
+        raise ValueError(f"was taken for a number; quote it twice: {example}")  # noqa: TRY004 - pydantic wants it
+    return str(found) if isinstance(found, int) else found
+
+
 class SiteSpec(BaseModel):
     """What holds for the whole inventory and is the same on every host."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     lock_file: str = "barewind.lock.yaml"
+    reason: Words | None = None
+    release: Annotated[str, Field(pattern=r"^[0-9A-Za-z]\w{1,63}$"), BeforeValidator(_release_id)] | None = None
+    to: str | None = None
+    share: Annotated[tuple[int, ...], BeforeValidator(parse_shares)] = (100,)
+    step_seconds: int = Field(default=300, ge=1, le=7 * 86400)
 
 
 KNOWN_KEYS = frozenset(

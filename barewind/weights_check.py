@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from pyinfra.api.exceptions import FactProcessError
@@ -17,6 +18,7 @@ from barewind.swarm import UNIT, HostJob
 
 _ENGINE_UNIT = "/etc/systemd/system/barewind-engine.service"
 _ENTRY = re.compile(r"[^/\s]+/([0-9a-f]{40}-[a-z]+)(\.partial|\.parts)?")
+_CACHE = re.compile(r"[0-9a-f]{12}")  # what an engine has compiled: barewind/compile_cache.py
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,11 @@ def distrust(found: Mapping[str, list[Finding]]) -> dict[str, str]:
 
 def survey(job: HostJob, keep: int) -> str:
     """A command that shows a host's directories of weights, and who may need them."""
-    root = shlex.quote(job.root)
+    sizes = """-printf '%P\\n' | while IFS= read -r e; do echo "$(du -sb "$e" | cut -f1) $e"; done"""
     return script(
         busy=f"systemctl is-active {UNIT}",
-        entries=f"cd {root} && find . -mindepth 2 -maxdepth 2 \\( -type d -o -type f \\) -printf '%P\\n' | "
-        'while IFS= read -r e; do echo "$(du -sb "$e" | cut -f1) $e"; done',
+        entries=f"cd {shlex.quote(job.root)} && find . -mindepth 2 -maxdepth 2 \\( -type d -o -type f \\) {sizes}",
+        caches=f"cd {shlex.quote(_caches(job))} && find . -mindepth 1 -maxdepth 1 -type d {sizes}",
         needed=f'cat {_ENGINE_UNIT}; for f in $(ls -t {HISTORY}/*.json | head -n {keep}); do cat "$f"; done',
     )
 
@@ -141,13 +143,22 @@ def removable(job: HostJob, output: str, problem: str = "") -> list[Entry]:
         revision = known[1].split("-")[0]
         if directory not in job.directories and directory not in needed and revision not in needed:
             entries.append(Entry(f"{job.root}/{entry}", int(amount)))
+    for line in found.get("caches", []):
+        amount, _, key = line.partition(" ")
+        if _CACHE.fullmatch(key) and amount.isdigit() and f"/cache/{key}:" not in needed:
+            entries.append(Entry(f"{_caches(job)}/{key}", int(amount)))
     return sorted(entries, key=lambda one: one.path)
 
 
 def remove(job: HostJob, entries: list[Entry]) -> str:
     """A command that removes entries of `removable`, and folders of models that are empty then."""
     paths = [one.path for one in entries]
-    outside = [path for path in paths if not _ENTRY.fullmatch(path.removeprefix(f"{job.root}/"))]
+    outside = [
+        path
+        for path in paths
+        if not _ENTRY.fullmatch(path.removeprefix(f"{job.root}/"))
+        and not _CACHE.fullmatch(path.removeprefix(f"{_caches(job)}/"))
+    ]
     if outside:
         raise ValueError(f"{outside[0]}: not a directory of weights")
     words = shlex.join(paths)
@@ -155,6 +166,10 @@ def remove(job: HostJob, entries: list[Entry]) -> str:
         f'for p in {words}; do [ -L "$p" ] || [ -L "$(dirname "$p")" ] || rm -rf --one-file-system -- "$p" || exit 1; done; '
         f"find {shlex.quote(job.root)} -mindepth 1 -maxdepth 1 -type d -empty -delete"
     )
+
+
+def _caches(job: HostJob) -> str:
+    return str(PurePosixPath(job.root).parent / "cache")
 
 
 def summary(found: Mapping[str, list[Finding]]) -> int:

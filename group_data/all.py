@@ -21,6 +21,8 @@ _timeout = (
 
 lock_file = "barewind.lock.yaml"  # digests and SHA-256 of everything below, written by `barewind lock INVENTORY`
 
+# reason = "nightly of Tuesday"  # why, for the history on the hosts: pyinfra ... --data reason="..."; default: none
+
 # --- What an engine host serves ----------------------------------------------------------------------------------------
 
 engine = "vllm"  # vllm | sglang
@@ -81,7 +83,22 @@ reboot_timeout = 1800  # seconds until a host must be back; firmware of eight-ac
 
 max_unavailable = 1  # hosts of a group that may be out of rotation at a time: a number, or a share ("25%")
 drain_timeout = 2100  # seconds that requests in flight get to end before their host is touched
+drain_policy = (
+    "abort"  # when they do not: abort: put the host back and stop | wait: as long as it takes | proceed: cut them
+)
+standby = False  # True: gets no requests (weight 0) until tasks/traffic.py moves some to it: the new half of a blue/green update
+canary = 0  # seconds that a group's first host is watched under real traffic before the others leave; 0: not at all
+on_failure = "hold"  # a host that fails stays out; rollback: back to what it served; rollback_group: its group too
+# What a release that is new on a host must show beside its gate (docs/gates.md); default: nothing
+# evaluation = ["bench/evaluate.sh"]  # command on the controller; BAREWIND_URL, _MODEL, _HOST and _RELEASE tell it whom to ask
+evaluation_timeout = 1800  # seconds it may take
+# accuracy_floor = 0.9  # share of barewind/catalog/questions.yaml that the model must answer right
+# throughput_ratio = 0.9  # tokens/s under a small fixed load, against those of the release that served before
 allow_downtime = False  # True: go on although no host would be left to serve (a fleet of one)
+# to = "green"  # for tasks/traffic.py: the group that gets requests (--data to=...)
+# share = "10,50,100"  # ... percent of the new ones, or several steps; default: 100
+# step_seconds = 300  # ... between two steps, watched; the default
+# release = "0123456789ab"  # for tasks/rollback.py: go back to this one (--data release=...); default: the previous
 
 # --- How an engine host runs it ----------------------------------------------------------------------------------------
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from pyinfra.api import deploy
 
-from barewind import render
-from barewind.operations.gate import answers
+from barewind import evaluation, gates, render
+from barewind.operations.gate import answers, passed
 from tasks.fleet import EVERY, Hosts, balancer_spec, engine_plan, fleet
 
+_LOOKS = 1800  # seconds beyond the time limit: the last looks of a gate may take theirs
 _ENDPOINT = 60  # seconds; the engines behind it have answered already
 
 
 @deploy("Gate")
 def engines(hosts: Hosts = EVERY) -> None:
-    """Engines answer, each asked on its own host."""
+    """Engines pass their gates, each asked on its own host; a release that is new there is evaluated."""
     plan = engine_plan(hosts)
     if plan is not None:
-        limit = plan.spec.startup_timeout
-        answers(
+        wanted = evaluation.of(plan)
+        passed(
             name="Engine answers",
-            url=plan.url,
-            model=plan.served_model_name,
-            unit=render.UNIT,
-            timeout=limit,
-            _timeout=limit + 120,
+            gate=gates.of(plan, render.UNIT),
+            evaluation=wanted,
+            why=fleet().site.reason,
+            _timeout=plan.spec.startup_timeout + (wanted.limit if wanted else 0) + _LOOKS,
         )
 
 

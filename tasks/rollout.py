@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pyinfra import host, inventory, logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import PyinfraError
 
-from barewind import balancer, rollout, runtime
+from barewind import balancer, draining, gates, render, rollout, runtime
+from barewind.balancer import Admin, Rotation
+from barewind.deliberate import Mark
+from barewind.draining import Drain
 from barewind.errors import BarewindError
+from barewind.operations.barrier import barrier
+from barewind.operations.canary import baked
 from barewind.operations.rotation import look, returned, taken_out
-from barewind.rollout import Batch, HostState
-from tasks import drivers
+from barewind.rollout import LEFT_OUT, Batch, HostState
+from barewind.spec import EngineSpec
+from tasks import aftermath, drivers
 from tasks.fleet import engine_plan, fleet
 from tasks.once import once
 from tasks.survey import survey
 
+Reasons = Callable[[str], list[str]]  # of a host's name: why it must leave service
+
 
 @dataclass(frozen=True)
 class Rollout:
-    """The whole run. `quiet` hosts need nothing that what they serve would notice; `free` ones are those and the idle."""
+    """The whole run. `quiet` hosts need nothing that what they serve would notice; `free` ones are those and the idle.
+
+    `held` are drained on purpose though a balancer does not know it: one that is new, or has forgotten.
+    """
 
     batches: tuple[Batch, ...]
     quiet: frozenset[str]
     free: frozenset[str]
+    held: frozenset[str] = frozenset()
 
 
 @once
@@ -34,18 +47,72 @@ def plan() -> Rollout:
     Raises:
         PyinfraError: a balancer does not answer, or the change would end the service.
     """
+    return plan_for(_reasons, lambda name: fleet().plans[name].release)
+
+
+@once
+def plan_restart() -> Rollout:
+    """Every engine host of the run, batch by batch.
+
+    Raises:
+        PyinfraError: a host runs another release than planned, or as in `plan`.
+    """
+    names = [name for name in fleet().site.engines if name in survey()]
+    check_planned(names, "restart it by hand, or deploy")
+    return plan_for(
+        lambda name: ["restart"] if name in names else [], lambda name: fleet().plans[name].release, watched=False
+    )
+
+
+def check_planned(names: Iterable[str], otherwise: str) -> None:
+    """Refuse hosts that do not run their planned release: the gate goes by the plan.
+
+    Raises:
+        PyinfraError: names them, and what to do instead.
+    """
+    found = [
+        f"{name}: runs {running(name) or 'no engine'}, the plan says {fleet().plans[name].release}; {otherwise}"
+        for name in names
+        if running(name) != fleet().plans[name].release
+    ]
+    if found:
+        raise PyinfraError("nothing was changed\n" + "\n".join(found))
+
+
+def plan_for(reasons: Reasons, release: Callable[[str], str | None], *, watched: bool = True) -> Rollout:
+    """The batches of a run that touches hosts for these reasons; `release` is what each host is to serve after it.
+
+    `watched`: whether there are canaries.
+
+    Raises:
+        PyinfraError: a balancer does not answer, or the change would end the service.
+    """
     site = fleet().site
     try:
-        states = _states()
+        rotations = look(state, balancers())
+        states = _states(rotations, reasons, watched=watched)
         batches = tuple(rollout.batches(states))
+        allowed = [name for name, spec in site.engines.items() if spec.allow_downtime]
+        draining.check(rotations, batches, allowed=allowed)
     except BarewindError as error:
         raise PyinfraError(f"nothing was changed\n{error}") from error
     for line in rollout.describe(states, batches):
         logger.info(f"--> {line}")
+    for one in states:
+        if not one.held and mark(one.host) is not None:
+            logger.warning(
+                f"--> {one.host}: marked as drained on purpose, but gets requests: tasks/undrain.py or tasks/drain.py"
+            )
     moved = {name for batch in batches for name in batch.hosts}
     idle = {name for batch in batches for name in batch.hosts if name not in batch.in_service}
     quiet = {name for name in site.engines if name in survey() and name not in moved}
-    return Rollout(batches=batches, quiet=frozenset(quiet), free=frozenset(quiet | idle))
+    aftermath.watch(batches, {one.host: one.group for one in states}, release)
+    return Rollout(
+        batches=batches,
+        quiet=frozenset(quiet),
+        free=frozenset(quiet | idle),
+        held=frozenset(one.host for one in states if one.held and _forgotten(rotations, one.host)),
+    )
 
 
 @deploy("Rotation")
@@ -53,55 +120,114 @@ def take_out(batch: Batch) -> None:
     """Have no balancer send requests to the hosts of a batch, and wait until they have none."""
     engine = engine_plan()
     if engine is not None and host.name in batch.drained:
-        timeout = engine.spec.drain_timeout
-        taken_out(
-            name=f"Batch {batch.number} of {batch.of}: leave the balancers",
-            server=host.name,
-            balancers=_balancers(),
-            timeout=timeout,
-            _timeout=timeout + 300,
-        )
+        leave(f"Batch {batch.number} of {batch.of}: leave the balancers", drain(engine.spec, batch.drained))
 
 
 @deploy("Rotation")
 def put_back(batch: Batch) -> None:
     """Have every balancer that knows the hosts of a batch send them requests again."""
-    if engine_plan() is not None and host.name in batch.hosts:
-        returned(
-            name=f"Batch {batch.number} of {batch.of}: return to the balancers",
+    if engine_plan() is not None and host.name in batch.returning:
+        back(f"Batch {batch.number} of {batch.of}: return to the balancers")
+
+
+@deploy("Rotation")
+def bake(batch: Batch) -> None:
+    """Watch the canaries of a batch under real traffic; the gate comes again at the end."""
+    engine = engine_plan()
+    if engine is not None and host.name in batch.baked:
+        baked(
+            name=f"Batch {batch.number} of {batch.of}: canary",
             server=host.name,
-            balancers=_balancers(),
-            _timeout=600,
+            balancers=balancers(),
+            seconds=batch.canary,
+            gate=gates.of(engine, render.UNIT),
+            _timeout=batch.canary + 600,
         )
 
 
-def _balancers() -> list[str]:
+@deploy("Rotation")
+def hold(hosts: frozenset[str]) -> None:
+    """Have hosts that are drained on purpose drained in balancers too that did not know it."""
+    if hosts:
+        barrier(name="Every balancer has its servers")
+    engine = engine_plan()
+    if engine is not None and host.name in hosts:
+        leave("Drained on purpose", Drain(timeout=engine.spec.drain_timeout, policy="proceed", allow_downtime=True))
+
+
+def leave(name: str, how: Drain) -> None:
+    """The host in hand leaves the balancers."""
+    taken_out(name=name, server=host.name, balancers=balancers(), drain=how, _timeout=how.limit)
+
+
+def back(name: str) -> None:
+    """The host in hand returns to the balancers."""
+    returned(name=name, server=host.name, balancers=balancers(), _timeout=600)
+
+
+def drain(spec: EngineSpec, together: tuple[str, ...]) -> Drain:
+    """How a host leaves, with others."""
+    return Drain(
+        timeout=spec.drain_timeout,
+        policy=spec.drain_policy,
+        together=together,
+        allow_downtime=spec.allow_downtime,
+        shutdown=spec.shutdown_timeout,
+    )
+
+
+def balancers() -> list[str]:
+    """Every balancer, in this run or not."""
     return sorted(fleet().site.balancers)
 
 
-def _states() -> list[HostState]:
-    rotations = look(state, _balancers()).values()
+def mark(name: str) -> Mark | None:
+    """Whether a host of this run is drained on purpose."""
+    seen = survey().get(name)
+    return None if seen is None or seen.facts is None else seen.facts["drained"]
+
+
+def running(name: str) -> str | None:
+    """The release that a host of this run was seen to serve; None if its engine does not run."""
+    seen = survey().get(name)
+    if seen is None or seen.facts is None or not seen.facts["engine"]["active"]:
+        return None
+    return str(seen.facts["engine"]["release"] or "") or None
+
+
+def _states(rotations: Mapping[str, Rotation], reasons: Reasons, *, watched: bool) -> list[HostState]:
     found = []
     for name, spec in fleet().site.engines.items():
-        known = balancer.known(rotations, name)
-        serving = balancer.serving(rotations, name) and not _stopped(name)
-        reasons = _reasons(name)
-        if not reasons and known and not serving and name in survey():
-            reasons = ["gets no requests"]  # left out by a run that ended early, or its health check fails
+        known = balancer.known(rotations.values(), name)
+        serving = balancer.serving(rotations.values(), name) and not _stopped(name)
+        marked = mark(name)
+        why = reasons(name)
+        standby = balancer.standby(rotations.values(), name)
+        well = serving or (standby and balancer.available(rotations.values(), name))
+        if not why and known and not well and name in survey() and marked is None:
+            why = [LEFT_OUT]  # by a run that ended early, or its health check fails
         found.append(
             HostState(
                 host=name,
                 group=_group(name),
-                reasons=tuple(reasons),
+                reasons=tuple(why),
                 serving=serving,
                 known=known,
                 selected=name in survey(),
                 max_unavailable=spec.max_unavailable,
                 allow_downtime=spec.allow_downtime,
-                busy=not serving and any(balancer.in_flight(one, name) for one in rotations),
+                busy=not serving and any(balancer.in_flight(one, name) for one in rotations.values()),
+                held=marked.said if marked is not None and not serving else "",
+                canary=spec.canary if watched else 0,
+                standby=standby,
             )
         )
     return found
+
+
+def _forgotten(rotations: Mapping[str, Rotation], name: str) -> bool:
+    """Whether some balancer would send a host requests as soon as its health check passes."""
+    return any(name not in found.servers or found.servers[name].admin is Admin.READY for found in rotations.values())
 
 
 def _stopped(name: str) -> bool:
@@ -118,10 +244,8 @@ def _reasons(name: str) -> list[str]:
     found = drivers.reasons(name)
     packages = seen.facts["packages"]
     found += runtime.reasons(runtime.plan(engine.spec, seen.facts["os"]), packages)
-    running = seen.facts["engine"]
-    if running["release"] != engine.release or not running["active"]:
-        before = running["release"] if running["active"] else "none"
-        found.append(f"release {before} -> {engine.release}")
+    if running(name) != engine.release:
+        found.append(f"release {running(name) or 'none'} -> {engine.release}")
     return found
 
 

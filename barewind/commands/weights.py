@@ -64,7 +64,7 @@ def verify(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def prune(ctx: click.Context, inventory_file: str, data: tuple[str, ...], only: tuple[str, ...], yes: bool) -> None:
-    """Remove weights that no plan, no running engine and none of the last `keep_releases` releases needs.
+    """Remove weights and compile caches that no plan, no running engine and none of the last `keep_releases` releases needs.
 
     Draft and model, and a second revision that is being tried, stay side by side as long as one of these names them.
     """

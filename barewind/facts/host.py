@@ -9,6 +9,7 @@ from typing import Any
 
 from pyinfra.api import FactBase
 
+from barewind import deliberate
 from barewind.facts import driver_host, engine, packages, quoted, script, split
 
 _DOCKER = ["docker.io", "docker-ce*", "containerd*"]
@@ -31,9 +32,10 @@ class HostFacts(FactBase[dict[str, Any]]):
      "disks": {"/var/lib/barewind": {"free": 85899345920, "mount": "/"}}, "listener": None | "nginx" | "container",
      "docker": {"program": "/usr/bin/docker", "version": "20.10.24"} | None, "image_present": False, "weights_present": [],
      "packages": {"docker.io": {"version": "20.10.24+dfsg1-1", "held": True}}, "engine": {...},
-     "accelerators": {...} | None}
+     "drained": None | Mark(...), "accelerators": {...} | None}
     ```
-    `engine` is its unit's state and the release its container bears. With accelerators there is more, as in `DriverFacts`;
+    `engine` is its unit's state and the release its container bears, `drained` is None but for a host that is drained on purpose
+    (`deliberate.Mark`). With accelerators there is more, as in `DriverFacts`;
     without, `accelerators` is None.
     """
 
@@ -66,6 +68,7 @@ class HostFacts(FactBase[dict[str, Any]]):
             weights=f'for d in {quoted(weights)}; do [ -f "$d/.verified" ] && echo "$d"; done' if weights else "true",
             state=engine.state(unit),
             release=engine.release(container),
+            drained=deliberate.READ,
             **(driver_host.sections(list(files)) if with_accelerators else {"packages": packages.query(_DOCKER)}),
         )
 
@@ -92,6 +95,7 @@ class HostFacts(FactBase[dict[str, Any]]):
             "weights_present": found.get("weights", []),
             "packages": packages.read(found.get("packages", [])),
             "engine": engine.read(found),
+            "drained": deliberate.read(found.get("drained", [])),
             **(driver_host.read(found) if "pci" in found else {"accelerators": None}),
         }
 

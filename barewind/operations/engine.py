@@ -53,3 +53,18 @@ def serving(
         yield StringCommand(f"systemctl restart {shlex.quote(unit)}")
     elif firewall in changed:
         yield StringCommand(f"nft -f {shlex.quote(firewall.path)}")
+
+
+@operation(is_idempotent=False)
+def restarted(unit: str) -> Generator[StringCommand, None, None]:
+    """Restart a unit, running or not; what it runs stays the same.
+
+    + unit: name of the unit
+
+    **Example:**
+
+    .. code:: python
+
+        restarted(name="Engine", unit="barewind-engine.service")
+    """
+    yield StringCommand(f"systemctl restart {shlex.quote(unit)}")

@@ -15,6 +15,7 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.exceptions import ConnectError
 
 TIMEOUT = 60  # seconds for a command that answers at once
+_BROKEN = (ConnectError, SSHException, TimeoutError, OSError, EOFError)  # what a connection fails with
 _connecting: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
 
 
@@ -26,23 +27,42 @@ class Answer:
     problem: str
 
 
-def run(state: State, host: Host, command: str, *, timeout: int = TIMEOUT) -> Answer:
-    """Run a shell command with the privileges that the host's data give; connects first if need be."""
+def run(state: State, host: Host, command: str, *, timeout: int = TIMEOUT, stdin: str | None = None) -> Answer:
+    """Run a shell command with the privileges that the host's data give, `stdin` on its input; connects first if need be."""
     try:
         with _connecting.setdefault(host, RLock()):
             host.connect(show_errors=False, raise_exceptions=True)
-        with gevent.Timeout(timeout + TIMEOUT, TimeoutError("the connection is stuck")):
-            done, output = host.run_shell_command(_line(command), **_arguments(state, host, timeout))
-    except (ConnectError, SSHException, TimeoutError, OSError, EOFError) as error:
+        return _over(state, host, command, timeout, stdin)
+    except _BROKEN as error:
         host.disconnect()
-        return Answer("", str(error) or type(error).__name__)
+        return Answer("", _said(error))
+
+
+def run_beside(state: State, host: Host, command: str, *, timeout: int = TIMEOUT) -> Answer:
+    """`run` over the connection that is there, and leave it as it is: something else may be running on it."""
+    if not host.connected:
+        return Answer("", "not connected")
+    try:
+        return _over(state, host, command, timeout)
+    except _BROKEN as error:
+        return Answer("", _said(error))
+
+
+def _over(state: State, host: Host, command: str, timeout: int, stdin: str | None = None) -> Answer:
+    with gevent.Timeout(timeout + TIMEOUT, TimeoutError("the connection is stuck")):
+        done, output = host.run_shell_command(_line(command), **_arguments(state, host, timeout, stdin))
     return Answer(output.stdout, "" if done else output.stderr.strip() or "the command failed")
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def _line(command: str) -> str:
     return f"sh -c {shlex.quote(command)}"
 
 
-def _arguments(state: State, host: Host, timeout: int) -> Mapping[str, object]:
+def _arguments(state: State, host: Host, timeout: int, stdin: str | None) -> Mapping[str, object]:
     wanted, _ = pop_global_arguments(state, host, {})
-    return {key: value for key, value in wanted.items() if key in CONNECTOR_ARGUMENT_KEYS} | {"_timeout": timeout}
+    found = {key: value for key, value in wanted.items() if key in CONNECTOR_ARGUMENT_KEYS} | {"_timeout": timeout}
+    return found if stdin is None else found | {"_stdin": stdin}

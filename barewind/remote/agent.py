@@ -146,7 +146,7 @@ class Agent:
         for file in choice.new_rounds(self.swarm, now):
             self.repair.note(file, "is wrong as a whole though every part is as it was sent: all of it is fetched anew")
             self.swarm.next_round(file, 1)
-        for file in choice.hopeless(self.swarm):
+        for file in choice.hopeless(self.swarm, now):
             self._give_up(self.repair.throw_away(file))
         waiting = self.checker.read != self.progress.read or now < self.waits_until
         if waiting:

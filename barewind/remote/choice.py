@@ -87,12 +87,17 @@ def new_rounds(swarm: Swarm, now: float) -> list[tuple[str, str]]:
     ]
 
 
-def hopeless(swarm: Swarm) -> list[tuple[str, str]]:
-    """Files that are wrong though they were fetched twice, and that nobody has right."""
+def hopeless(swarm: Swarm, now: float) -> list[tuple[str, str]]:
+    """Files that are wrong though they were fetched twice, and that nobody has right.
+
+    The asking host decides: the others have what it sent them, and may have looked at it before it was done.
+    """
     return [
-        file
-        for file in sorted(swarm.doubtful)
-        if swarm.rounds[file] > 0 and not any(file in other.verified for other in swarm.others.values())
+        (key, file)
+        for key, file in sorted(swarm.doubtful)
+        if swarm.rounds[key, file] > 0
+        and not any((key, file) in other.verified for other in swarm.others.values())
+        and asks(swarm, _set(swarm, key), now)
     ]
 
 

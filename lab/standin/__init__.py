@@ -29,6 +29,7 @@ Environment, beside vLLM's own:
     STANDIN_VERSION             what /version says (0.32.0)
     STANDIN_FAIL                crash: end with status 1 once loaded; oom: run out of memory while loading; hang: take
                                 requests and never answer; garbage: answer nonsense; slow: half the speed;
+                                no-tools: answer with text where a tool's call is demanded;
                                 hang-on-stop: at SIGTERM leave requests unanswered and stay
-    STANDIN_FAIL_AFTER          seconds it works before crash, hang, garbage or slow set in (0)
+    STANDIN_FAIL_AFTER          seconds it works before crash, hang, garbage, slow or no-tools set in (0)
 """

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -70,6 +71,8 @@ class Server:
             body = answer.error(400, f"1 validation error:\n  {error!r}", "Bad Request")
             self._finish(request, connection, 400, *_json(body))
             return
+        if self.engine.fails("no-tools"):
+            asked = replace(asked, tool=None)
         made = answer.Answer(
             asked,
             settings.version,

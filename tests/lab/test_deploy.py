@@ -8,6 +8,7 @@ import pytest
 
 from lab import hosts, topology
 from tests.lab.conftest import INVENTORY, UNIT, Run, ask, command, deploy, plans, started
+from tests.lab_accelerators.conftest import under_load
 
 ENGINES = [host.name for host in topology.layout() if host.role == "engine"]
 
@@ -95,3 +96,14 @@ def test_a_killed_engine_comes_back_by_itself(fleet: None) -> None:
     run = command("pyinfra", INVENTORY, "tasks.gate.engines", "-y", "--limit", "engine2")
     assert run.status == 0
     assert started("engine2", UNIT) != before
+
+
+def test_a_rolling_restart_of_the_real_engine_loses_no_request(fleet: None) -> None:
+    before = [started(host, UNIT) for host in ENGINES]
+    with under_load(threads=2) as load:
+        run = command("pyinfra", INVENTORY, "tasks/restart.py", "-y")
+    assert run.status == 0
+    assert load.failures == []
+    assert load.answered >= 10
+    assert load.fewest_up >= 1
+    assert all(now != then for now, then in zip([started(host, UNIT) for host in ENGINES], before, strict=True))

@@ -72,6 +72,16 @@ def test_before_a_start_only_decisions_remain(save: Save, tmp_path: Path) -> Non
     assert saved(tmp_path) == [["gpu1", "-", "0", "1", "8000"]]
 
 
+def test_weights_that_were_set_remain_and_make_nobody_wait_for_a_check(save: Save, tmp_path: Path) -> None:
+    save("save", state_of(gpu1=f"{DOWN} 25", gpu2=f"{DRAINED} 0"))
+    save("cold")
+    rows = [row.split(" ") for row in (tmp_path / "saved").read_text().splitlines()[1:]]
+    assert [[row[number] for number in (3, 5, 6, 7, 8)] for row in rows] == [
+        ["gpu1", "1", "0", "25", "100"],
+        ["gpu2", "0", "8", "0", "100"],
+    ]
+
+
 @pytest.mark.parametrize("before", [None, "", "garbage\n", "1\n3 engines 1 gpu1\n", "\0\0\0"])
 def test_before_a_start_a_missing_or_broken_file_becomes_an_empty_one(
     save: Save, tmp_path: Path, before: str | None
@@ -128,8 +138,11 @@ class HAProxy:
     def here(self, text: str) -> str:
         return re.sub("|".join(map(re.escape, self.local)), lambda found: self.local[found[0]], text)
 
-    def configure(self, **ports: int) -> None:
-        engines = [engine_spec(host=name, address="127.0.0.1", engine_port=port) for name, port in ports.items()]
+    def configure(self, *standby: str, **ports: int) -> None:
+        engines = [
+            engine_spec(host=name, address="127.0.0.1", engine_port=port, standby=name in standby)
+            for name, port in ports.items()
+        ]
         (self.path / "cfg").write_text(
             self.here(render.haproxy_config(balancer_spec(endpoint_port=free_port()), engines))
         )
@@ -244,3 +257,57 @@ def test_a_reload_takes_new_ports_and_servers_from_the_configuration(haproxy: HA
 
     haproxy.until(lambda now, **limits: balancer.returned(now, "gpu1", **limits))
     assert states(haproxy.until(balancer.settled)) == {"gpu0": "ready up", "gpu1": "ready up", "gpu2": "drain up"}
+
+
+def weights(found: Rotation) -> dict[str, int]:
+    return {name: one.weight for name, one in found.servers.items()}
+
+
+def test_weights_outlive_reloads_and_starts_until_the_configured_ones_change(
+    haproxy: HAProxy, engines: list[int]
+) -> None:
+    ports = {"gpu1": engines[0], "gpu2": engines[1]}
+    haproxy.configure("gpu2", **ports)
+    haproxy.start()
+    haproxy.until(balancer.settled)
+    assert weights(haproxy.look()) == {"gpu1": 100, "gpu2": 0}
+    assert [haproxy.look().servers[name].state for name in ports] == ["UP", "STANDBY"]
+
+    for moved in ({"gpu1": 75, "gpu2": 25}, {"gpu1": 0, "gpu2": 100}):
+        found = balancer.read_weighed(haproxy.ask(balancer.weigh(moved)), "lb1", moved)
+        assert weights(found) == moved
+        haproxy.hook("ExecReload")
+        assert weights(haproxy.look()) == moved
+        assert set(states(haproxy.look()).values()) == {"ready up"}
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            haproxy.stop(how)
+            haproxy.start()
+            assert weights(haproxy.look()) == moved
+            assert all(one.available for one in haproxy.look().servers.values())  # nobody waits for a check
+            haproxy.until(balancer.settled)
+            assert set(states(haproxy.look()).values()) == {"ready up"}
+
+    haproxy.ask(balancer.drain("gpu1"))  # beside a weight
+    haproxy.stop(signal.SIGKILL)
+    haproxy.start()
+    assert weights(haproxy.look()) == moved
+    assert [one.admin for one in haproxy.look().servers.values()] == ["drain", "ready"]
+
+    haproxy.configure("gpu1", **ports)  # made permanent: the configured weights are those of now
+    haproxy.hook("ExecReload")
+    assert weights(haproxy.look()) == {"gpu1": 0, "gpu2": 100}
+    haproxy.configure("gpu2", **ports)  # and back, without tasks/traffic.py
+    haproxy.hook("ExecReload")
+    assert weights(haproxy.look()) == {"gpu1": 100, "gpu2": 0}
+
+
+def test_a_server_whose_weight_was_set_is_checked_after_a_start_as_any_other(
+    haproxy: HAProxy, engines: list[int]
+) -> None:
+    haproxy.configure("gpu2", gpu1=engines[0], gpu2=engines[2])
+    haproxy.start()
+    assert states(haproxy.until(balancer.settled))["gpu2"] == "ready down"
+    haproxy.ask(balancer.weigh({"gpu2": 50}))
+    haproxy.stop(signal.SIGKILL)
+    haproxy.start()
+    assert states(haproxy.until(balancer.settled))["gpu2"] == "ready down"

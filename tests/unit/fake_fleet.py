@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from barewind import lock
-from tests.unit.factories import engine_spec, locked
+from tests.unit.factories import MEDIUM, engine_spec, locked
 
 REPOSITORY = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
@@ -66,6 +68,9 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "components": ["main"],
     }
     return {
+        "lock_action=take": ["@@lock taken 1/2"],
+        "lock_action=renew": ["@@lock kept 1/2"],
+        "lock_action=give_back": ["@@lock free"],
         "state drain": rotation("drain"),
         "state ready": rotation("ready"),
         "show proc": ["@@balancer:absent", "@@balancer:end"],
@@ -79,19 +84,47 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "ActiveState barewind-pull": sections(pull=["inactive"], present=["present"], last=[], size=[], error=[]),
         "echo @@barewind:state": sections(files=[], state=[], release=[]),
         "echo @@barewind:answer": sections(answer=[]),
+        "journalctl -u barewind-engine": gate(),
+        "echo @@barewind:health": sections(health=[]),  # before anything is done
         "is-active haproxy.service": sections(packages=[], files=[], active=[], enabled=[]),
     }
 
 
-def rotation(admin: str = "ready", *servers: str, health: str = "up", requests: int = 0) -> list[str]:
-    """What HAProxy's runtime API answers, in the shape that `barewind.balancer` asks for."""
+def rotation(
+    admin: str = "ready", *servers: str, health: str = "up", requests: int = 0, weights: Mapping[str, int] | None = None
+) -> list[str]:
+    """What HAProxy's runtime API answers, in the shape that `barewind.balancer` asks for; weights that are not given are 100."""
     flags, up = {"ready": 0, "drain": 8}[admin], {"up": 2, "down": 0}[health]
     lines = ["@@balancer:worker 12 current", "# pxname,svname,qcur,scur,"]
     lines += [f"engines,{name},0,{requests}," for name in servers]
     lines += ["", "# bkname/svname used_cur", *(f"engines/{name} {requests}" for name in servers)]
-    lines += ["1", "# be_id be_name srv_name srv_op_state srv_admin_state srv_check_status srv_check_state"]
-    lines += [f"4 engines {name} {up} {flags} 15 6" for name in servers]
+    lines += ["1", "# be_id be_name srv_name srv_op_state srv_admin_state srv_uweight srv_check_status srv_check_state"]
+    lines += [f"4 engines {name} {up} {flags} {(weights or {}).get(name, 100)} 15 6" for name in servers]
     return [*lines, "@@balancer:end"]
+
+
+def gate(*log: str, state: str = "active", model: str = MEDIUM) -> list[str]:
+    """What a gate's look sees while it waits: an engine that passes, or with another state none that answers."""
+    choice: dict[str, Any] = {"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+    call = {"function": {"name": "set_unit", "arguments": '{"unit": "celsius"}'}}
+    choices = {
+        "completion": choice,
+        "tool": {"message": {"role": "assistant", "tool_calls": [call]}, "finish_reason": "stop"},
+        "reasoning_on": {"message": choice["message"] | {"reasoning": "Well"}, "finish_reason": "stop"},
+        "reasoning_off": choice,
+    }
+    answers = {
+        f"probe_{name}": [json.dumps({"choices": [one], "usage": {"completion_tokens": 1}}), "200"]
+        for name, one in choices.items()
+    }
+    answering: dict[str, list[str]] = {
+        "health": ["healthy"],
+        "models": [json.dumps({"data": [{"id": model}]}), "200"],
+        "metrics": ["vllm:num_requests_running 0"],
+        **answers,
+    }
+    unit = [f"ActiveState={state}", "NRestarts=0", "Result=success"]
+    return sections(**(answering if state == "active" else {}), unit=unit, log=list(log))
 
 
 def serving(release: str = "old", **host: list[str]) -> dict[str, Any]:

@@ -42,12 +42,13 @@ def conn(**servers: int) -> list[str]:
 
 
 def state(**servers: str) -> list[str]:
-    """`show servers state`: the four fields of a kind by server."""
+    """`show servers state`: the four fields of a kind by server, and a weight if it is not 100."""
     rows = []
     for name, fields in servers.items():
-        operation, admin, check, result = fields.split()
+        operation, admin, check, result, *weight = fields.split()
         rows.append(
-            f"3 engines 1 {name} 192.0.2.11 {operation} {admin} 100 100 7 {check} {result} 4 6 0 0 0 - 8000 - 0 0 - - 0"
+            f"3 engines 1 {name} 192.0.2.11 {operation} {admin} {(*weight, 100)[0]} 100 7 {check} {result} 4 6 0 0 0 - 8000 "
+            "- 0 0 - - 0"
         )
     return ["1", STATE, *rows, ""]
 
@@ -85,6 +86,7 @@ TWO = (
         ("1 0 15 3", Admin.READY, Health.STARTING, True, "STARTING"),
         ("3 0 15 4", Admin.READY, Health.STOPPING, False, "STOPPING"),
         (UNCHECKED, Admin.READY, Health.UNCHECKED, True, "NOT CHECKED YET"),
+        ("1 0 1 0", Admin.READY, Health.UNCHECKED, True, "NOT CHECKED YET"),
         ("2 0 15 0", Admin.READY, Health.UP, True, "UP"),  # while another check runs
         (DRAINED, Admin.DRAIN, Health.UP, False, "DRAIN"),
         ("0 8 8 2", Admin.DRAIN, Health.DOWN, False, "DRAIN"),
@@ -93,6 +95,10 @@ TWO = (
         ("0 9 15 3", Admin.MAINT, Health.DOWN, False, "MAINT"),
         ("0 32 15 3", Admin.MAINT, Health.DOWN, False, "MAINT"),
         ("2 64 15 3", Admin.READY, Health.UP, True, "UP"),  # its address was once set at run time
+        ("2 0 15 3 1", Admin.READY, Health.UP, True, "UP"),
+        ("2 0 15 3 0", Admin.READY, Health.UP, False, "STANDBY"),
+        ("0 0 8 2 0", Admin.READY, Health.DOWN, False, "DOWN"),
+        ("2 8 15 3 0", Admin.DRAIN, Health.UP, False, "DRAIN"),
     ],
 )
 def test_states(fields: str, admin: Admin, health: Health, in_rotation: bool, shown: str) -> None:
@@ -228,6 +234,21 @@ def test_waiting_for_a_return(health: Health, waited: float, outcome: str, said:
     assert (wait.outcome, wait.said) == (outcome, said)
 
 
+def test_who_stands_by_is_back_when_it_is_healthy_though_it_gets_no_requests() -> None:
+    for fields, outcome in (("2 0 15 3 0", "done"), ("0 0 8 2 0", "waiting"), ("2 8 15 3 0", "waiting")):
+        now = {"lb1": reading(process(12, gpu1=(fields, 0)))}
+        assert balancer.returned(now, "gpu1", waited=0, limit=9).outcome == outcome
+
+
+def test_who_stands_by() -> None:
+    one, two = (reading(process(12, gpu1=(UP, 0), gpu2=(f"{state} 0", 0))) for state in (UP, DOWN))
+    other = reading(process(12, gpu2=(f"{UP} 5", 0)))
+    assert [balancer.standby([one, two, ABSENT], name) for name in ("gpu1", "gpu2", "gpu3")] == [False, True, False]
+    assert not balancer.standby([one, other], "gpu2")
+    assert [balancer.available([found], "gpu2") for found in (one, two)] == [True, False]
+    assert balancer.emptied({"lb1": one}, ["gpu1"]) == ["lb1"]
+
+
 def test_waiting_for_the_first_checks() -> None:
     now = {"lb1": rotation(a=(READY, Health.UNCHECKED, 0), b=(READY, Health.UP, 0)), "lb2": ABSENT}
     assert balancer.settled(now, waited=0, limit=20).left == 1
@@ -338,6 +359,24 @@ def test_a_haproxy_that_runs_and_does_not_answer_is_an_error(shell: Shell, hapro
     done = shell(balancer.rotation())
     assert done.returncode == 1
     assert "HAProxy runs, but /run/haproxy-master.sock does not tell its processes" in done.stderr
+
+
+def test_weights_are_told_to_every_process_and_looked_at(shell: Shell, haproxy: Path) -> None:
+    wanted = {"gpu1": 25, "gpu2": 0}
+    output = shell(balancer.weigh(wanted)).stdout
+    for pid in (12, 10):
+        assert f"@!{pid} set server engines/gpu1 weight 25" in (haproxy / "asked").read_text().splitlines()
+    with pytest.raises(BarewindError, match="lb1: HAProxy's process 12 has gpu1 at weight 100, not 25"):
+        balancer.read_weighed(output, "lb1", wanted)
+    (haproxy / "state").write_text("\n".join([*state(gpu1=f"{UP} 25"), ""]))
+    found = balancer.read_weighed(shell(balancer.weigh(wanted)).stdout, "lb1", wanted)
+    assert found.servers["gpu1"].weight == 25
+
+
+@pytest.mark.parametrize("weight", [-1, 257])
+def test_what_is_no_weight_is_refused(weight: int) -> None:
+    with pytest.raises(BarewindError, match=f"gpu1: {weight}: no weight"):
+        balancer.weigh({"gpu1": weight})
 
 
 @pytest.mark.parametrize("said", ["inactive", "failed", "unknown"])

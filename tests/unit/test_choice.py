@@ -208,16 +208,25 @@ def test_a_file_that_another_host_has_right_is_not_fetched_anew() -> None:
     hear(me, "b", "012345", verified=[["m", "f"]])
     me.doubtful.add(("m", "f"))
     assert choice.new_rounds(me, NOW) == []
-    assert choice.hopeless(me) == []
+    assert choice.hopeless(me, NOW) == []
 
 
 def test_wrong_twice_is_hopeless() -> None:
     me = swarm("a", "012345")
     me.next_round(("m", "f"), 1)
     assert me.have == {}
-    assert choice.hopeless(me) == []
+    assert choice.hopeless(me, NOW) == []
     me.doubtful.add(("m", "f"))
-    assert choice.hopeless(me) == [("m", "f")]
+    assert choice.hopeless(me, NOW) == [("m", "f")]
+
+
+def test_only_the_host_that_asks_the_hub_gives_up() -> None:
+    me = swarm("b", "012345")
+    me.next_round(("m", "f"), 1)
+    me.doubtful.add(("m", "f"))
+    hear(me, "a", "012", complete=False)
+    assert choice.hopeless(me, NOW) == []  # it has not looked at the file yet
+    assert choice.hopeless(me, NOW + 60) == [("m", "f")]  # and is not heard of any more
 
 
 def test_parts_that_turn_out_the_same_are_not_sent_again() -> None:

@@ -110,6 +110,9 @@ def test_a_balancers_own_settings() -> None:
     assert "    timeout queue 5s\n" in text
     assert "    timeout client 900s\n    timeout server 900s\n" in text
     assert "    server gpu-h1 192.0.2.11:8100\n" in text
+    assert "    server gpu-h1 192.0.2.11:8000 weight 0\n" in render.haproxy_config(
+        balancer_spec(), [engine_spec(standby=True)]
+    )
 
 
 def test_the_whole_drop_in_of_haproxys_unit() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from barewind.errors import BarewindError
-from barewind.rollout import Batch, HostState, batches, describe, parse_max_unavailable
+from barewind.rollout import LEFT_OUT, Batch, HostState, batches, describe, parse_max_unavailable
 
 
 def host(name: str, kind: str = "serves", group: str = "hopper", **values: Any) -> HostState:
-    """A host of a run; `kind`: serves, idle (known, out of rotation), busy (idle with requests), fresh (no balancer has it)."""
+    """A host of a run; `kind`: serves, idle (known, out of rotation), busy (idle with requests), fresh (no balancer has it),
+    standby (weight 0)."""
     given = {
         "host": name,
         "group": group,
@@ -23,6 +24,7 @@ def host(name: str, kind: str = "serves", group: str = "hopper", **values: Any) 
         "max_unavailable": 1,
         "allow_downtime": False,
         "busy": kind == "busy",
+        "standby": kind == "standby",
     }
     return HostState(**given | values)
 
@@ -89,6 +91,21 @@ PLANS: list[tuple[str, list[HostState], list[tuple[str, bool]]]] = [
         [("b", True), ("c", True)],
     ),
     (
+        "hosts that stand by go first, all at once, whatever the budget",
+        [host("a"), host("b"), *(host(name, "standby") for name in "xyz")],
+        [("x y z", False), ("a", True), ("b", True)],
+    ),
+    (
+        "hosts that stand by are missed by nobody",
+        [host("a", "standby", **OTHERS), host("b", "standby", **NOTHING), host("c"), host("d")],
+        [("c", True), ("d", True)],
+    ),
+    (
+        "hosts that stand by are no part of what a share is of",
+        [*(host(name, max_unavailable="50%") for name in "ab"), *(host(name, "standby", **NOTHING) for name in "wxyz")],
+        [("a", True), ("b", True)],
+    ),
+    (
         "another group's budget is its own",
         [host("a", "idle", **OTHERS), host("x", group="mi300x"), host("y", group="mi300x")],
         [("x", True), ("y", True)],
@@ -132,6 +149,13 @@ def test_downtime_that_is_accepted(others: list[HostState]) -> None:
     assert not any(one.downtime for one in found[:-1])
 
 
+def test_a_host_that_stands_by_does_not_stand_in() -> None:
+    said = refused(host("a"), host("x", "standby"))
+    assert "no other host serves (x of weight 0)" in said
+    assert "move traffic to x first (tasks/traffic.py), or accept it: allow_downtime = True" in said
+    assert not batches([host("x", "standby", canary=60, allow_downtime=True), host("a", **NOTHING)])[0].baked
+
+
 def test_downtime_that_may_be_is_still_avoided() -> None:
     both = [host(name, allow_downtime=True, max_unavailable=2) for name in "ab"]
     assert planned(*both) == [("a", True), ("b", True)]
@@ -171,6 +195,7 @@ def test_what_is_about_to_happen_in_lines() -> None:
         "not in this run: gpu4: release a -> b",
     ]
     assert describe([host("a", **NOTHING)], []) == ["no host has to be taken out of service"]
+    assert describe([host("a", "standby", **NOTHING)], [])[1:] == ["stand by, as their weight is 0: a"]
     alone = [host("gpu1", allow_downtime=True)]
     assert "NOTHING ELSE SERVES MEANWHILE (allow_downtime)" in describe(alone, batches(alone))[0]
 
@@ -190,6 +215,64 @@ def test_max_unavailable_that_is_none(value: int | str) -> None:
     assert repr(value) in str(error.value)
 
 
+def baked(*states: HostState) -> list[tuple[str, str, int]]:
+    return [(" ".join(one.hosts), " ".join(one.baked), one.canary) for one in batches(list(states))]
+
+
+CANARY: dict[str, Any] = {"canary": 60, "max_unavailable": 2}
+
+
+def test_the_first_host_of_a_group_goes_alone_and_is_watched() -> None:
+    assert baked(*(host(name, **CANARY) for name in "abcde")) == [("a", "a", 60), ("b c", "", 0), ("d e", "", 0)]
+    other = [host(name, group="mi300x", **CANARY) for name in "xyz"]
+    assert baked(host("a", **CANARY), host("b", **CANARY), *other) == [
+        ("a", "a", 60),
+        ("b", "", 0),
+        ("x", "x", 60),
+        ("y z", "", 0),
+    ]
+
+
+def test_what_returns_first_is_the_canary() -> None:
+    assert baked(host("a", "idle", **CANARY), host("b", **CANARY), host("c", **CANARY), host("d", **CANARY)) == [
+        ("a", "a", 60),
+        ("b c", "", 0),
+        ("d", "", 0),
+    ]
+
+
+def test_a_canary_that_a_run_left_out_is_watched_again_before_others_follow_it() -> None:
+    left = host("a", "idle", reasons=(LEFT_OUT,), **CANARY)
+    assert baked(left, host("b", **CANARY), host("c", **CANARY)) == [("a", "a", 60), ("b c", "", 0)]
+    assert baked(left, host("b", **CANARY, **NOTHING), host("c", **CANARY, **NOTHING)) == [("a", "", 0)]
+
+
+def test_a_first_deploy_has_no_traffic_for_a_canary() -> None:
+    assert baked(host("a", "fresh", **CANARY), host("b", "fresh", **CANARY)) == [("a b", "", 0)]
+
+
+def test_a_host_that_is_drained_on_purpose_is_upgraded_and_stays_out() -> None:
+    held = host("a", "idle", held="by ann since 9: memory", max_unavailable=2)
+    (first, second, third) = batches([held, host("b", max_unavailable=2), host("c", max_unavailable=2), held_group()])
+    assert (first.hosts, first.drained, first.returning) == (("a", "z"), ("a",), ("z",))
+    assert [second.hosts, third.hosts] == [("b",), ("c",)]
+    assert describe([held, held_group()], [first])[-1] == (
+        "drained on purpose: a (by ann since 9: memory); to return it: tasks/undrain.py"
+    )
+
+
+def held_group() -> HostState:
+    """Another host, of a group of its own, that makes room."""
+    return host("z", "fresh", group="mi300x")
+
+
+def test_a_host_that_is_drained_on_purpose_does_not_stand_in_for_another() -> None:
+    said = refused(host("a", "idle", held="by ann"), host("b", max_unavailable=2))
+    assert "max_unavailable is 1: b cannot leave as well; return a (tasks/undrain.py), or raise" in said
+    said = refused(host("a", "idle", held="by ann", group="mi300x"), host("b"))
+    assert "means downtime" in said
+
+
 def fleet(seed: int) -> list[HostState]:
     """Any fleet."""
     dice = random.Random(seed)  # noqa: S311 - a test's
@@ -197,7 +280,7 @@ def fleet(seed: int) -> list[HostState]:
     return [
         host(
             f"h{number}",
-            dice.choice(["serves", "serves", "serves", "idle", "busy", "fresh"]),
+            dice.choice(["serves", "serves", "serves", "idle", "busy", "fresh", "standby"]),
             group=(group := dice.choice("GHK")),
             reasons=dice.choice([(), ("x",), ("x",)]),
             selected=dice.random() < 0.8,
@@ -217,13 +300,13 @@ def carried_out(states: list[HostState], plan: list[Batch]) -> None:
         during = serves - leaving
         assert batch.serving or not leaving
         for group in {by_name[name].group for name in leaving}:
-            members = [one for one in states if one.group == group]
+            members = [one for one in states if one.group == group and not one.standby]
             out = [one.host for one in members if one.known and one.host not in during]
             assert len(out) <= parse_max_unavailable(members[0].max_unavailable, len(members))
         if leaving and not during:
             assert batch.downtime
             assert all(by_name[name].allow_downtime for name in leaving)
-        serves |= {name for name in batch.hosts if by_name[name].known}
+        serves |= {name for name in batch.hosts if by_name[name].known and not by_name[name].standby}
 
 
 def test_no_plan_of_any_fleet_exceeds_the_budget_or_ends_the_service() -> None:

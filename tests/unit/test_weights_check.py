@@ -157,6 +157,19 @@ def test_a_revision_of_a_release_to_go_back_to_stays(job: HostJob, prune: Any, t
     assert prune() == [f"org--m/{'3' * 40}-mistral"]  # two releases are kept, and what runs
 
 
+def test_compile_caches_go_with_the_releases_that_used_them(job: HostJob, shell: Shell, tmp_path: Path) -> None:
+    caches = Path(job.root).parent / "cache"
+    for name in ("aaaaaaaaaaaa", "bbbbbbbbbbbb", "seed-aaaaaaaaaaaa"):
+        fill(str(caches / name))
+    fill(f"{job.root}/org--old/{OLD}-mistral")
+    needed = f"ExecStart=docker run --volume={caches}/aaaaaaaaaaaa:/cache"
+    told = shell(weights_check.survey(job, 2)).stdout.replace("@@barewind:needed\n", f"@@barewind:needed\n{needed}\n")
+    entries = weights_check.removable(job, told)
+    assert [Path(one.path).name for one in entries] == ["bbbbbbbbbbbb", f"{OLD}-mistral"]
+    assert shell(weights_check.remove(job, entries)).returncode == 0
+    assert sorted(path.name for path in caches.iterdir()) == ["aaaaaaaaaaaa", "seed-aaaaaaaaaaaa"]
+
+
 def test_what_is_not_ours_is_never_touched(job: HostJob, prune: Any, tmp_path: Path) -> None:
     outside = fill(str(tmp_path / "outside"))
     make(job, "org--old/notes", "lost+found/x")

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.unit.fake_fleet import Clone, balancer, engine, rotation, serving
+from tests.unit.fake_fleet import Clone, balancer, engine, gate, rotation, serving
 
 GPUS = [f"@fake/gpu{number}" for number in (1, 2, 3)]
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Clone:
-    return Clone(tmp_path)
 
 
 def up(*names: str, **drained: str) -> tuple[str, dict[str, Any]]:
@@ -67,8 +59,10 @@ def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None
                 f"Rotation | Batch {number} of 3: leave the balancers",
                 "Docker | Engine",
                 "Compile cache | Of a host that has compiled it",
+                "History | On record",
                 "Engine | Unit",
                 "Gate | Engine answers",
+                "History | It serves",
                 f"Rotation | Batch {number} of 3: return to the balancers",
                 "The batch serves",
             )
@@ -96,11 +90,32 @@ def test_a_share_of_the_group_goes_at_once(clone: Clone) -> None:
     assert "Rotation | Batch 2 of 2: leave the balancers" in by_host(done, GPUS[2])
 
 
+def test_a_canary_goes_alone_and_is_watched_before_the_others_leave(clone: Clone) -> None:
+    name, data = up(*GPUS)
+    counters = ["# pxname,svname,stot,hrsp_5xx,econ,eresp", *(f"engines,{gpu},9,0,0,0" for gpu in GPUS)]
+    data["fake_responses"] |= {"/run/haproxy/barewind.sock": counters, "systemctl show": ["ActiveState=active"]}
+    clone.inventory(engines=[upgrading(n, max_unavailable=2, canary=1) for n in (1, 2, 3)], balancers=[(name, data)])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode == 0, done.stderr
+    assert f"canary: {GPUS[0]} watched for 1 s before the next" in done.stderr
+    steps = started(done)
+    watched = steps.index("Rotation | Batch 1 of 2: canary")
+    assert steps[watched - 1 : watched + 3] == [
+        "Rotation | Batch 1 of 2: return to the balancers",
+        "Rotation | Batch 1 of 2: canary",
+        "Gate | Engine answers",
+        "The batch serves",
+    ]
+    assert "0 of 0 requests failed" in done.stderr
+    for gpu in GPUS[1:]:
+        assert "Rotation | Batch 2 of 2: leave the balancers" in by_host(done, gpu)
+
+
 def test_the_first_host_that_fails_stops_the_run_and_the_others_are_not_touched(clone: Clone) -> None:
-    broken = serving() | {"journalctl -u barewind-engine": {"success": False, "stderr": "CUDA out of memory"}}
+    broken = serving() | {"journalctl -u barewind-engine": gate("CUDA out of memory", state="failed")}
     clone.inventory(engines=[upgrading(1, broken), upgrading(2), upgrading(3)], balancers=[up(*GPUS)])
 
-    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    done = clone.pyinfra("site.py", "deploy.py", "-y", "--fail-percent", "90")
 
     assert done.returncode != 0
     assert started(done)[-1] == "Gate | Engine answers"

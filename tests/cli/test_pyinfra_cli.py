@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.unit.factories import MEDIUM
-from tests.unit.fake_fleet import READY, Clone, balancer, engine, responses
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Clone:
-    return Clone(tmp_path)
+from tests.unit.fake_fleet import READY, Clone, balancer, engine, gate, responses
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
@@ -42,8 +36,10 @@ def test_the_whole_order_of_a_first_deploy(clone: Clone) -> None:
         ("Image | By digest", gpus),
         ("Weights | Of model and draft", gpus),
         ("Everything is in place", []),
+        ("History | On record", gpus),
         ("Engine | Unit", gpus),
         ("Gate | Engine answers", gpus),
+        ("History | It serves", gpus),
         ("Rotation | Batch 1 of 1: return to the balancers", gpus),
         ("The batch serves", []),
         ("Balancer | HAProxy", balancers),
@@ -56,7 +52,7 @@ def test_one_failing_engine_stops_the_deploy_before_the_balancer_and_no_secret_i
     token = clone.path / "token"
     token.write_text("hf_very_secret")
     token.chmod(0o600)
-    broken = {"journalctl -u barewind-engine": {"success": False, "stderr": "out of memory"}}  # the gate's command
+    broken = {"journalctl -u barewind-engine": gate("CUDA out of memory", state="failed")}  # the gate's look
     clone.inventory(
         engines=[
             engine(1, responses(**READY), accelerator_drivers="external", hub_token_file=str(token)),

@@ -1,0 +1,105 @@
+"""A rollout under load against steady state; how long a host is out; runs with nothing to change in 1 batch and in 3.
+
+    .venv/bin/python -m bench.rollout
+
+Three engine hosts (stand-in engines) behind two balancers in the lab, 30 streams at a time of lognormal lengths, all on this
+machine. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import click
+
+from lab import hosts, standin_engine
+from lab.progress import Steps
+from tests.lab.conftest import command
+from tests.lab_rollouts.fleet import BALANCERS, ENGINES, UNIT, Release, answers, data, deploy, made
+from tests.lab_rollouts.load import Change, Load, p99, under_load
+
+
+@click.command()
+@click.option("--requests", default=900, show_default=True, help="At least so many with and without a rollout.")
+@click.option(
+    "--runs", default=5, show_default=True, help="Runs with nothing to change, of each kind; the median counts."
+)
+def main(requests: int, runs: int) -> None:
+    """Measure and print."""
+    none = ["--hopper", "0", "--blackwell", "0", "--mi300x", "0", "--mirrors", "0"]
+    _well(command("barewind", "lab", "up", "--engines", "3", "--balancers", "2", *none).status)
+    standin_engine.ensure(Steps())
+    with tempfile.TemporaryDirectory() as folder:
+        one, two = made("one", Path(folder)), made("two", Path(folder))
+        _well(deploy(one).status)
+        with under_load(least=requests) as steady:
+            pass
+        with under_load(least=requests) as rolled:
+            _well(deploy(two).status)
+        with under_load(least=0, streams=0) as idle:
+            _well(deploy(one).status)
+        starts = [_start(name) for name in ENGINES]
+        idle_runs = {most: _nothing(one, most, runs) for most in (3, 1)}
+    _tables({"steady": steady, "rollout": rolled}, _out(idle.changes), starts, idle_runs)
+
+
+def _tables(loads: dict[str, Load], out: dict[str, float], starts: list[float], runs: dict[int, float]) -> None:
+    print("\n| | requests | lost | p99 s to the first token | p99 s to the last | fewest hosts in rotation |")
+    print("|---|---|---|---|---|---|")
+    for name, load in loads.items():
+        fewest = min(load.fewest.values())
+        print(
+            f"| {name} | {load.asked} | {len(load.lost)} | {p99(load.first):.3f} | {p99(load.whole):.2f} | {fewest} |"
+        )
+    print("\n| host | s out of rotation, no requests to wait for | s of the engine's own start | difference |")
+    print("|---|---|---|---|")
+    for (name, seconds), start in zip(out.items(), starts, strict=True):
+        print(f"| {name} | {seconds:.1f} | {start:.1f} | {seconds - start:.1f} |")
+    print("\n| nothing to change, 3 hosts | s |\n|---|---|")
+    for most, seconds in runs.items():
+        print(f"| max_unavailable = {most} | {seconds:.2f} |")
+    print(f"\n{date.today()}, {os.cpu_count()} cores, {platform.machine()}, lab hosts on the same machine.")
+
+
+def _out(changes: list[Change]) -> dict[str, float]:
+    """Seconds from the first balancer's drain to the last one's return, by host."""
+    found = {}
+    for name in ENGINES:
+        own = [one for one in changes if one.server == name]
+        gone = [one.at for one in own if one.state != "UP"]
+        back = [max(one.at for one in own if one.balancer == lb and one.state == "UP") for lb in BALANCERS]
+        found[name] = max(back) - min(gone)
+    return found
+
+
+def _start(name: str) -> float:
+    """Seconds from the start of a host's unit until its engine is healthy."""
+    hosts.exec(name, f"systemctl stop {UNIT}")
+    begun = time.monotonic()
+    hosts.exec(name, f"systemctl start {UNIT}")
+    answers(name)
+    return time.monotonic() - begun
+
+
+def _nothing(release: Release, most: int, runs: int) -> float:
+    times = []
+    for _ in range(runs):
+        begun = time.monotonic()
+        _well(deploy(release, *data(max_unavailable=most)).status)
+        times.append(time.monotonic() - begun)
+    return statistics.median(times)
+
+
+def _well(status: int) -> None:
+    if status:
+        raise click.ClickException("that did not work; see above")
+
+
+if __name__ == "__main__":
+    main()

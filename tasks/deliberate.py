@@ -1,0 +1,99 @@
+"""Hosts that are drained on purpose, and returned."""
+
+from __future__ import annotations
+
+from pyinfra import host, logger, state
+from pyinfra.api import deploy
+from pyinfra.api.exceptions import PyinfraError
+
+from barewind import balancer, draining, history, pyinfra_hooks
+from barewind import deliberate as marks
+from barewind.draining import Drain
+from barewind.errors import BarewindError
+from barewind.operations.deliberate import marked, unmarked
+from barewind.operations.rotation import look, moved, stay
+from barewind.operations.shell import run
+from tasks import rollout
+from tasks.fleet import engine_plan, fleet
+from tasks.once import once
+from tasks.survey import survey
+
+
+@once
+def to_drain() -> tuple[str, ...]:
+    """The engine hosts of this run.
+
+    Raises:
+        PyinfraError: a balancer would have nobody left, or does not answer.
+    """
+    names = tuple(name for name in fleet().site.engines if name in survey())
+    try:
+        problem = draining.emptying(look(state, rollout.balancers()), _how(names))
+    except BarewindError as error:
+        problem = str(error)
+    if problem:
+        raise PyinfraError(f"nothing was changed\n{problem}. To drain some hosts only: --limit")
+    new = [name for name in names if rollout.mark(name) is None]
+    pyinfra_hooks.at_end(lambda error: _undo(new) if error is not None else None)
+    return names
+
+
+@deploy("Rotation")
+def drain(hosts: tuple[str, ...]) -> None:
+    """Have no balancer send them requests until somebody returns them; the mark comes first."""
+    if engine_plan(hosts) is not None:
+        marked(name="Mark as drained on purpose", by=history.controller(), why=fleet().site.reason)
+        rollout.leave("Leave the balancers", _how(hosts))
+
+
+@once
+def to_return() -> tuple[str, ...]:
+    """The engine hosts of this run that are drained on purpose, or get no requests for another reason.
+
+    Raises:
+        PyinfraError: a balancer does not answer, or a host does not run what it should.
+    """
+    try:
+        rotations = look(state, rollout.balancers()).values()
+    except BarewindError as error:
+        raise PyinfraError(f"nothing was changed\n{error}") from error
+    names = tuple(
+        name
+        for name in fleet().site.engines
+        if name in survey()
+        and (
+            rollout.mark(name) is not None
+            or (balancer.known(rotations, name) and not balancer.available(rotations, name))
+        )
+    )
+    rollout.check_planned(names, "deploy it first: it stays drained until you return it")
+    if not names:
+        logger.info("--> no host of this run is drained")
+    return names
+
+
+@deploy("Rotation")
+def undrain(hosts: tuple[str, ...]) -> None:
+    """Have every balancer send them requests; the mark goes last."""
+    if engine_plan(hosts) is not None:
+        rollout.back("Return to the balancers")
+        unmarked(name="No longer drained on purpose")
+
+
+def _how(hosts: tuple[str, ...]) -> Drain:
+    engines = fleet().site.engines
+    spec = engines[host.name] if host.name in engines else next(iter(engines.values()))
+    allowed = bool(hosts) and all(engines[name].allow_downtime for name in hosts)
+    return Drain(spec.drain_timeout, spec.drain_policy, hosts, allowed, spec.shutdown_timeout)
+
+
+def _undo(new: list[str]) -> None:
+    """A host that did not leave goes on as before, and must not look as if it had left."""
+    if state.pool is not None:
+        state.pool.kill(timeout=10)  # after Ctrl-C, drains go on beside us
+    for name in new:
+        one = state.inventory.get_host(name)
+        if moved.get(one) == "leaving":
+            stay(state, one, name, rollout.balancers())
+        if moved.get(one) != "out":
+            run(state, one, marks.ABSENT)

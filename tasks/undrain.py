@@ -1,0 +1,9 @@
+"""Drained hosts back into the balancers, past their gate: pyinfra INVENTORY tasks/undrain.py [--limit HOST]"""
+
+from tasks import deliberate, fleet_lock, gate
+
+fleet_lock.take()
+hosts = deliberate.to_return()
+
+gate.engines(hosts)
+deliberate.undrain(hosts)

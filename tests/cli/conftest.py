@@ -1,0 +1,15 @@
+"""The real `pyinfra` command on pyinfra's @fake hosts: order, batches and aborts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.fake_fleet import Clone
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """A user's clone of the repository."""
+    return Clone(tmp_path)

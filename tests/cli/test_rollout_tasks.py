@@ -1,0 +1,192 @@
+"""Failing, going back, draining on purpose and restarting, through the real `pyinfra` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from dataclasses import asdict
+from typing import Any
+
+from tests.cli.test_rollout_cli import GPUS, by_host, started, up, upgrading
+from tests.unit.fake_fleet import PYINFRA, Clone, balancer, engine, gate, rotation, sections, serving
+from tests.unit.test_going_back import A, B, record, served
+
+
+def history(running: str, *releases: str, fails: bool = False) -> dict[str, Any]:
+    """What a host answers that has served releases, oldest first, and runs one."""
+    events = [one for minute, release in enumerate(releases) for one in served(minute, release, "started", "serving")]
+    records = [json.dumps(asdict(record(release, unit=f"# {release}\n"))) for release in (A, B)]
+    state = ["ActiveState=active", "NeedDaemonReload=no", "UnitFileState=enabled"]
+    told = sections(records=records, events=[json.dumps(asdict(one)) for one in events], state=state, release=[running])
+    asks = {'"model": "m"': gate(model="m")}  # the gate of a record; that of the plan asks for another model
+    plan = {"journalctl -u barewind-engine": gate("CUDA out of memory", state="failed")} if fails else {}
+    return asks | {"echo @@barewind:records": told} | serving(running) | plan
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The table at the end of a run that failed."""
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    return {one[0]: one[1:] for one in cells}
+
+
+def test_a_host_that_fails_leaves_and_what_is_where_is_said(clone: Clone) -> None:
+    clone.inventory(
+        engines=[upgrading(1), upgrading(2, history(A, A, fails=True)), upgrading(3)], balancers=[up(*GPUS)]
+    )
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode != 0
+    said = rows(done.stderr)
+    assert said[GPUS[0]][-1] == "done"
+    assert said[GPUS[1]][-1].startswith("failed, out of the balancers")
+    assert said[GPUS[2]][1:] == ["up on @fake/lb1", "not touched"]
+
+
+def test_the_group_of_a_host_that_fails_goes_back_and_the_run_still_fails(clone: Clone) -> None:
+    key = {"on_failure": "rollback_group"}
+    clone.inventory(
+        engines=[
+            upgrading(1, history(A, A), **key),
+            upgrading(2, history(A, A, fails=True), **key),
+            upgrading(3, history(A, A), **key),
+        ],
+        balancers=[up(*GPUS)],
+    )
+    done = clone.pyinfra("site.py", "deploy.py", "-y", "--debug")
+    assert done.returncode != 0
+    said = rows(done.stderr)
+    assert [said[gpu][-1] for gpu in GPUS] == [f"done, back to {A}", f"failed, back to {A}", "not touched"]
+    assert "CUDA out of memory" in done.stderr
+    assert '"event": "restored"' in done.stderr
+
+
+def test_ctrl_c_says_what_is_where_and_is_no_success(clone: Clone) -> None:
+    loading = serving() | {"journalctl -u barewind-engine": gate("loading", state="activating")}
+    clone.inventory(engines=[upgrading(1, loading), upgrading(2)], balancers=[up(*GPUS[:2])])
+    command = [PYINFRA, "site.py", "deploy.py", "-y"]
+    env = os.environ | {"PYINFRA_FAKE_DELAY": "0", "PYINFRA_FAKE_DELAY_JITTER": "0"}
+    with subprocess.Popen(command, cwd=clone.path, env=env, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        while "Starting operation: Engine | Unit" not in (line := run.stderr.readline()):
+            assert line, "it ended early"
+        while "Starting operation: Gate" not in (line := run.stderr.readline()):
+            assert line, "it ended early"
+        run.send_signal(signal.SIGINT)
+        said = rows(run.stderr.read())
+    assert run.returncode == 130
+    assert [said[gpu][-1] for gpu in GPUS[:2]] == ["taken out of the balancers", "not touched"]
+
+
+def test_rollback(clone: Clone) -> None:
+    clone.inventory(
+        engines=[upgrading(1, history(B, A, B)), upgrading(2, history(B, A, B)), upgrading(3, history(A, A))],
+        balancers=[up(*GPUS)],
+    )
+    done = clone.pyinfra("site.py", "tasks/rollback.py", "-y")
+    assert done.returncode == 0, done.stderr
+    for number in (1, 2):
+        assert f"{GPUS[number - 1]}: release {B} -> {A} (rollback)" in done.stderr
+        assert by_host(done, GPUS[number - 1]) == [
+            "Image | By digest",
+            f"Rotation | Batch {number} of 2: leave the balancers",
+            "History | On record",
+            "Engine | Unit",
+            "Gate | It serves",  # its gate has nothing to wait for
+            f"Rotation | Batch {number} of 2: return to the balancers",
+        ]
+    assert f"{GPUS[2]}: left as it is, with {A} already" in done.stderr
+    assert by_host(done, GPUS[2]) == []
+    assert "the next deploy goes forward again" in done.stderr
+
+
+def test_a_rollback_to_what_nobody_knows_changes_nothing(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1, history(B, A, B)), upgrading(2)], balancers=[up(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "tasks/rollback.py", "-y", "--data", "release=cccccccccccc")
+    assert done.returncode != 0
+    assert "nothing was changed\nrelease cccccccccccc: no host of this run has served it" in done.stderr
+    assert started(done) == []
+
+
+def test_drain(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1), upgrading(2)], balancers=[up(*GPUS[:2])])
+    data = ("--data", "reason=new memory")
+    done = clone.pyinfra("site.py", "tasks/drain.py", "-y", "--limit", GPUS[0], *data, "--debug")
+    assert done.returncode == 0, done.stderr
+    assert by_host(done, GPUS[0]) == ["Rotation | Mark as drained on purpose", "Rotation | Leave the balancers"]
+    assert "new memory" in done.stderr
+    assert f"set server engines/{GPUS[0]} state drain" in done.stderr
+
+
+def test_a_drain_that_would_leave_nobody_is_refused(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1), upgrading(2)], balancers=[up(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "tasks/drain.py", "-y")
+    assert done.returncode != 0
+    assert "nothing was changed\n@fake/lb1: sends requests to" in done.stderr
+    assert started(done) == []
+
+
+DRAINED = ['{"at": "2026-11-22T09:00:00Z", "by": "ann@ws1", "why": "memory"}']
+
+
+def out(*names: str) -> tuple[str, dict[str, Any]]:
+    """A balancer on which gpu2 is drained."""
+    name, data = balancer()
+    drained = [line.replace(f"{GPUS[1]} 2 0", f"{GPUS[1]} 2 8") for line in rotation("ready", *names)]
+    answers = {"state drain": rotation("drain", *names), "state ready": rotation("ready", *names), "show proc": drained}
+    return name, data | {"fake_responses": data["fake_responses"] | answers}
+
+
+def test_a_deploy_upgrades_what_is_drained_on_purpose_lists_it_and_leaves_it_there(clone: Clone) -> None:
+    marked = serving("old", drained=DRAINED)
+    clone.inventory(
+        engines=[upgrading(n, marked if n == 2 else None, max_unavailable=2) for n in (1, 2, 3)], balancers=[out(*GPUS)]
+    )
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode == 0, done.stderr
+    assert f"drained on purpose: {GPUS[1]} (by ann@ws1 since 2026-11-22T09:00:00Z: memory)" in done.stderr
+    assert "Engine | Unit" in by_host(done, GPUS[1])
+    assert not [step for step in by_host(done, GPUS[1]) if "return to the balancers" in step]
+    assert [step for step in by_host(done, GPUS[0]) if "return to the balancers" in step]
+
+
+def test_a_balancer_that_is_new_is_told_what_is_drained_on_purpose(clone: Clone) -> None:
+    clone.inventory(
+        engines=[upgrading(1), upgrading(2, serving("old", drained=DRAINED), max_unavailable=2)], balancers=[balancer()]
+    )
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode == 0, done.stderr
+    steps = started(done)
+    assert steps.index("Balancer | HAProxy") < steps.index("Rotation | Drained on purpose")
+    assert by_host(done, GPUS[1])[-1] == "Rotation | Drained on purpose"
+    assert "Rotation | Drained on purpose" not in by_host(done, GPUS[0])
+
+
+def test_undrain_and_restart(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1)])
+    dry = clone.pyinfra("site.py", "deploy.py", "--dry")
+    release = next(line.rsplit(" ", 1)[1] for line in dry.stderr.splitlines() if "release old -> " in line)
+    engines = [
+        engine(n, serving(release, drained=DRAINED if n == 2 else []), accelerator_drivers="external") for n in (1, 2)
+    ]
+
+    clone.inventory(engines=engines, balancers=[out(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "tasks/undrain.py", "-y")
+    assert done.returncode == 0, done.stderr
+    assert by_host(done, GPUS[0]) == []
+    assert by_host(done, GPUS[1]) == [
+        "Gate | Engine answers",
+        "Rotation | Return to the balancers",
+        "Rotation | No longer drained on purpose",
+    ]
+
+    clone.inventory(engines=[engines[0], upgrading(2, serving(release))], balancers=[up(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "tasks/restart.py", "-y")
+    assert done.returncode == 0, done.stderr
+    for number in (1, 2):
+        assert by_host(done, GPUS[number - 1]) == [
+            f"Rotation | Batch {number} of 2: leave the balancers",
+            "Engine | Restart",
+            "Gate | Engine answers",
+            f"Rotation | Batch {number} of 2: return to the balancers",
+        ]

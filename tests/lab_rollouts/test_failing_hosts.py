@@ -1,0 +1,67 @@
+"""What becomes of a host that fails, and of those that this run had changed before; canaries; half-done rollouts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab_rollouts.conftest import Fleet
+from tests.lab_rollouts.fleet import ENGINES, agreed, deploy, run, settled
+from tests.lab_rollouts.load import under_load
+
+_NOT_ON_2 = ["sh", "-c", "test $BAREWIND_HOST != engine2"]
+
+
+@pytest.mark.parametrize("policy", ["hold", "rollback", "rollback_group"])
+def test_the_second_host_fails(fleet: Fleet, policy: str) -> None:
+    release = fleet.fresh().but(on_failure=policy, evaluation=_NOT_ON_2)
+    with under_load() as load:
+        failed = deploy(release)
+    assert failed.status != 0
+    assert load.lost == []
+    assert min(load.fewest.values()) >= 2
+    assert "What is where" in failed.output
+    found = agreed(release)
+    assert found.serves("engine1", fleet.serves if policy == "rollback_group" else release)
+    assert found.serves("engine3", fleet.serves)
+    if policy == "hold":
+        assert "UP" not in found.using("engine2")
+    else:
+        assert found.serves("engine2", fleet.serves)
+
+
+def test_one_command_goes_back_after_a_half_done_rollout(fleet: Fleet) -> None:
+    half_done = fleet.fresh().but(evaluation=_NOT_ON_2)
+    assert deploy(half_done).status != 0
+    with under_load() as load:
+        back = run("tasks/rollback.py", half_done)
+    assert back.status == 0
+    assert load.lost == []
+    assert min(load.fewest.values()) >= 1  # of three: one was out already
+    assert "engine3: left as it is" in back.output
+    found = agreed(fleet.serves)
+    assert all(found.serves(name, fleet.serves) for name in ENGINES)
+
+
+def test_a_canary_that_fails_its_evaluation(fleet: Fleet) -> None:
+    release = fleet.fresh().but(canary=10, evaluation=["false"])
+    with under_load() as load:
+        failed = deploy(release)
+    assert failed.status != 0
+    assert load.lost == []
+    assert "the evaluation ended with status 1" in failed.output
+    found = agreed(release)
+    assert "UP" not in found.using("engine1")
+    assert all(found.serves(name, fleet.serves) for name in ("engine2", "engine3"))
+
+
+def test_a_canary_that_dies_under_traffic_goes_back(fleet: Fleet) -> None:
+    """It takes its own streams with it, no others."""
+    bad = fleet.fresh(STANDIN_FAIL="crash", STANDIN_FAIL_AFTER="30").but(canary=60, on_failure="rollback")
+    with under_load() as load:
+        failed = deploy(bad)
+    assert failed.status != 0
+    assert 0 < len(load.lost) < 40
+    assert "the canary does not do well" in failed.output
+    settled()
+    found = agreed(bad)
+    assert all(found.serves(name, fleet.serves) for name in ENGINES)

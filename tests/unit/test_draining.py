@@ -1,0 +1,62 @@
+"""What a drain may do: policies, and balancers that would have nobody left."""
+
+from __future__ import annotations
+
+import pytest
+
+from barewind.balancer import Admin, Health, Rotation, Server, Worker
+from barewind.draining import Drain, check, emptying
+from barewind.errors import BarewindError
+from barewind.rollout import Batch
+
+
+def rotation(**servers: str) -> Rotation:
+    """A balancer; each server is up, drained, down or of weight 0."""
+    states = {"up": (Admin.READY, Health.UP), "drained": (Admin.DRAIN, Health.UP), "down": (Admin.READY, Health.DOWN)}
+    made = {
+        name: Server(name, *states.get(state, states["up"]), 0, 0, weight=0 if state == "standby" else 100)
+        for name, state in servers.items()
+    }
+    return Rotation((Worker(1, True, made),))
+
+
+def batch(number: int, *hosts: str, serving: bool = True) -> Batch:
+    return Batch(number=number, of=9, hosts=hosts, drained=hosts, serving=serving)
+
+
+def test_one_balancer_that_sees_only_this_host_is_reason_enough() -> None:
+    seen = {"lb1": rotation(a="up", b="up"), "lb2": rotation(a="up", b="down")}
+    said = emptying(seen, Drain(60, together=("a",)))
+    assert said.startswith("lb2: sends requests to a only, and would have no server left")
+    assert not emptying(seen, Drain(60, together=("b",)))
+    assert not emptying(seen, Drain(60, together=("a",), allow_downtime=True))
+
+
+def test_a_balancer_that_sends_nothing_anywhere_says_nothing() -> None:
+    assert not emptying({"lb1": rotation(a="down", b="drained")}, Drain(60, together=("a", "b")))
+
+
+def test_a_plan_that_would_empty_a_balancer_is_refused() -> None:
+    seen = {"lb1": rotation(a="up", b="up"), "lb2": rotation(a="up", b="down")}
+    with pytest.raises(BarewindError, match="lb2: sends requests to a only"):
+        check(seen, [batch(1, "a"), batch(2, "b")], allowed=[])
+    check(seen, [batch(1, "a"), batch(2, "b")], allowed=["a"])
+
+
+def test_what_an_earlier_batch_returns_will_be_there() -> None:
+    seen = {"lb1": rotation(a="up", b="drained")}
+    check(seen, [batch(1, "b", serving=False), batch(2, "a")], allowed=[])
+    with pytest.raises(BarewindError, match="lb1: sends requests to a only"):
+        check(seen, [batch(1, "a"), batch(2, "b", serving=False)], allowed=[])
+
+
+def test_a_host_of_weight_0_that_returns_serves_nobody() -> None:
+    seen = {"lb1": rotation(a="up", b="standby")}
+    with pytest.raises(BarewindError, match="lb1: sends requests to a only"):
+        check(seen, [batch(1, "b", serving=False), batch(2, "a")], allowed=[])
+    assert not emptying(seen, Drain(60, together=("b",)))
+
+
+def test_who_waits_as_long_as_it_takes_is_not_stopped_by_a_time_limit() -> None:
+    assert Drain(60, "wait").limit > 7 * 86400
+    assert Drain(60).limit == 360
