@@ -20,6 +20,8 @@ from typing import Any
 import click
 import paramiko
 import pyinfra_cli.cli
+from gevent.hub import Hub
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 from pyinfra_cli.exceptions import CliError
 
@@ -40,6 +42,8 @@ def install() -> None:
     """Wrap what is named above; a second call changes nothing."""
     if hasattr(State.init, "__wrapped__"):
         return
+    # A host's turn that fails ends the run with its message; gevent would print a traceback of it beside.
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, PyinfraError)
     _check_inventory()
     _check_limit()
     _end_of_run()

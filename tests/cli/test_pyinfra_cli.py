@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.unit.factories import MEDIUM
-from tests.unit.fake_fleet import READY, Clone, balancer, engine, gate, responses
+from tests.unit.fake_fleet import READY, Clone, balancer, engine, gate, responses, serving
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
@@ -155,3 +155,12 @@ def test_what_pyinfra_lets_pass_with_status_0_is_refused(
     clone.inventory(inventory or "engines = []\n")
     file, *options = arguments
     assert_refused(clone.pyinfra(file, "deploy.py", "-y", *options), said or "no host")
+
+
+def test_a_host_whose_state_cannot_be_read_in_its_turn_ends_the_run_without_a_traceback(clone: Clone) -> None:
+    broken = {"docker image ls": ["@@barewind:images"]}
+    clone.inventory(engines=[engine(1, serving() | broken, accelerator_drivers="external")], balancers=[balancer()])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode != 0
+    assert "login scripts and disk space" in done.stderr
+    assert "Traceback" not in done.stderr

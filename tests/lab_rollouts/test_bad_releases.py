@@ -50,18 +50,20 @@ def test_a_flag_that_the_engine_does_not_know_is_refused_before_anything_changes
 
 
 def test_a_host_that_dies_while_it_is_upgraded(fleet: Fleet) -> None:
-    with under_load() as load:
-        begun = Begun("deploy.py", fleet.other)
-        assert begun.says("Starting operation: Engine | Unit")
-        hosts.stop("engine1")
-        run = begun.end()
-        found = agreed(fleet.other, off=["engine1"])
+    try:
+        with under_load() as load:
+            begun = Begun("deploy.py", fleet.other)
+            assert begun.says("Starting operation: Engine | Unit")
+            hosts.stop("engine1")
+            run = begun.end()
+            found = agreed(fleet.other, off=["engine1"])
+    finally:
+        hosts.start("engine1")
     assert run.status != 0
     assert load.lost == []
     assert all(found.serves(name, fleet.serves) for name in _REST)
     assert "UP" not in found.using("engine1")
 
-    hosts.start("engine1")
     assert deploy(fleet.serves).status == 0
     assert all(agreed(fleet.serves).serves(name, fleet.serves) for name in ENGINES)
 
