@@ -20,6 +20,7 @@ from barewind.evaluation import STREAMS, TOKENS, Evaluation, Question
 from barewind.history import Event
 from barewind.operations.evaluation import run_command
 from barewind.operations.tunnel import tunnel
+from lab import wait
 from tests.unit.conftest import Shell
 from tests.unit.factories import engine_spec, lab_spec, plan
 from tests.unit.fake_fleet import sections
@@ -192,7 +193,14 @@ def test_one_that_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -
     status, _ = run_command(["sh", "-c", f"sleep 600 & echo $! > {pid}; wait"], {}, 0.5)
     assert status is None
     state = Path(f"/proc/{pid.read_text().strip()}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+    def ended() -> bool:
+        try:
+            return state.read_text().split()[2] == "Z"
+        except OSError:
+            return True
+
+    wait.until(ended, 10, "it goes on")  # a signal takes a moment to end a process
 
 
 def test_one_that_is_not_there(tmp_path: Path) -> None:
