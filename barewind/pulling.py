@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from barewind.facts import script, split
+from barewind.facts import objects, script, split
 from barewind.meter import size
 
 _FOLDER = "/run/barewind/pull"
@@ -91,8 +91,8 @@ def read(lines: list[str], expected: int) -> Look:
         FactProcessError: the answer breaks off.
     """
     found = split(lines)
-    last = {one["id"]: one for one in _objects(found.get("last", []))}
-    sizes = {one["id"]: one["progressDetail"] for one in _objects(found.get("size", [])) if one.get("progressDetail")}
+    last = {one["id"]: one for one in _layers(found.get("last", []))}
+    sizes = {one["id"]: one["progressDetail"] for one in _layers(found.get("size", [])) if one.get("progressDetail")}
     layers = {name: str(one.get("status")) for name, one in last.items() if not name.startswith("sha256:")}
     to_come = [name for name, status in layers.items() if status not in _HERE and name not in sizes]
     known = sum(int(one.get("total", 0)) for one in sizes.values())
@@ -141,17 +141,8 @@ def _downloaded(status: str, detail: Mapping[str, Any]) -> int:
     return int(detail.get("total" if status in _HERE else "current", 0))
 
 
-def _objects(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Lines of JSON; one that was being written is left out."""
-    found = []
-    for line in lines:
-        try:
-            one = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(one, dict) and isinstance(one.get("id"), str):
-            found.append(one)
-    return found
+def _layers(lines: Iterable[str]) -> list[dict[str, Any]]:
+    return [one for one in objects(lines) if isinstance(one.get("id"), str)]
 
 
 def _error(lines: list[str]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Iterable
+from typing import Any
 
 from pyinfra.api.exceptions import FactProcessError
 
@@ -32,6 +35,19 @@ def split(output: list[str]) -> dict[str, list[str]]:
             lines = found.setdefault(name, [])
     if found.pop(_END, None) is None:
         raise FactProcessError("the host's answer breaks off; look at its login scripts and disk space")
+    return found
+
+
+def objects(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Lines of JSON objects; what is none, or was only half-written, is left out."""
+    found = []
+    for line in lines:
+        try:
+            one = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(one, dict):
+            found.append(one)
     return found
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from pyinfra.api import FactBase
 
-from barewind.facts import script, split
+from barewind.facts import objects, script, split
 
 HISTORY = "/etc/barewind/releases"  # one JSON file per release that the host has served
 
@@ -42,11 +41,11 @@ class ImageHost(FactBase[dict[str, Any]]):
         if images[-1:] != ["complete"] or used[-1:] != ["complete"]:
             return None
         return {
-            "images": [_image(one) for one in _objects(images[:-1])],
+            "images": [_image(one) for one in objects(images[:-1])],
             "used": sorted(set(used[:-1])),
             "history": [
                 {"release": str(one["release"]), "image": str(one["image"])}
-                for one in _objects(found.get("history", []))
+                for one in objects(found.get("history", []))
                 if "release" in one and "image" in one
             ],
         }
@@ -66,15 +65,3 @@ def _image(line: dict[str, Any]) -> dict[str, str | None]:
         "digest": some("Digest"),
         "id": some("ID"),
     }
-
-
-def _objects(lines: list[str]) -> list[dict[str, Any]]:
-    found = []
-    for line in lines:
-        try:
-            one = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(one, dict):
-            found.append(one)
-    return found

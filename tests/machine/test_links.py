@@ -5,7 +5,6 @@ Two minutes.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
@@ -106,8 +105,6 @@ def test_a_hub_that_goes_away_for_a_while_is_asked_again(site: Site, tmp_path: P
 
 
 def test_the_firewall_lets_in_the_fleet_and_nobody_else(site: Site, tmp_path: Path) -> None:
-    if not shutil.which("nft"):
-        pytest.skip("needs nftables")
     specs = [
         engine_spec(host=name, address=address(number), weights_port=PORT) for number, name in enumerate(site.names, 1)
     ]

@@ -20,6 +20,7 @@ from barewind.mirror.host import KEY_FILE, PACKAGES, PROGRAM, TIMERS, UNIT, Mirr
 from barewind.operations import ManagedFile
 from barewind.operations.mirror import serving
 from barewind.spec import MirrorSpec
+from tests.unit.any_arguments import AnyArguments
 from tests.unit.conftest import Programs, Shell
 
 DATA = Path(__file__).parent
@@ -39,7 +40,7 @@ def spec(**changes: Any) -> MirrorSpec:
 @pytest.fixture
 def tls(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "mirror.pem").write_text("-----BEGIN CERTIFICATE-----\nx\n")
-    (tmp_path / "mirror.key").write_text("-----BEGIN EC PRIVATE KEY-----\nsecret\n")
+    (tmp_path / "mirror.key").write_text("-----BEGIN PRIVATE KEY-----\nsecret\n")
     (tmp_path / "mirror.key").chmod(0o600)
     return {"mirror_certificate": str(tmp_path / "mirror.pem"), "mirror_key": str(tmp_path / "mirror.key")}
 
@@ -76,7 +77,7 @@ def test_the_firewall_lets_the_fleet_in_and_nobody_else() -> None:
 def test_tls_files_are_roots_alone_and_nothing_else_holds_the_key(tls: dict[str, str]) -> None:
     made = plan(spec(mirror_tls=True, **tls), [])
     (key,) = [file for file in made.files if file.path == KEY_FILE]
-    assert (key.mode, key.content) == ("600", "-----BEGIN EC PRIVATE KEY-----\nsecret\n")
+    assert (key.mode, key.content) == ("600", "-----BEGIN PRIVATE KEY-----\nsecret\n")
     assert [file.path for file in made.files if "secret" in file.content] == [KEY_FILE]
     files = contents(made)
     assert "certificate: /run/barewind-mirror/mirror.pem" in files["mirror.yml"]
@@ -235,23 +236,11 @@ def facts(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-class _Any(dict[str, Any]):
-    def __init__(self, value: Any) -> None:
-        super().__init__()
-        self.value = value
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-    def __getitem__(self, key: str) -> Any:
-        return self.value
-
-
 def run(found: Any) -> list[str]:
     state = FakeState()
     host = create_host(state, facts={"mirror.MirrorHost": {}})
     host.name = "m1"
-    host.fact.facts["mirror.MirrorHost"].data = _Any(found)
+    host.fact.facts["mirror.MirrorHost"].data = AnyArguments(found)
     with ctx_state.use(state), ctx_host.use(host):
         commands = parse_commands(list(serving._inner(**ARGUMENTS)))
     return [str(one["command"] if isinstance(one, dict) else one).split(" || ")[0] for one in commands]

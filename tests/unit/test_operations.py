@@ -20,6 +20,7 @@ from barewind.operations.engine import serving
 from barewind.operations.gate import answers
 from barewind.operations.haproxy import configured
 from barewind.operations.image import pulled
+from tests.unit.any_arguments import AnyArguments
 from tests.unit.conftest import Programs, Shell
 
 DATA = Path(__file__).parent / "operations"
@@ -109,20 +110,6 @@ DONE: list[tuple[Any, dict[str, Any], str, Any]] = [
     (answers, GATE, "completion.Answers", True),
 ]
 NAMES = [one[0]._inner.__module__.rsplit(".", 1)[1] + "." + one[0]._inner.__name__ for one in DONE]
-
-
-class AnyArguments(dict[str, Any]):
-    """A fact's value, whatever the arguments it is asked with."""
-
-    def __init__(self, value: Any) -> None:
-        super().__init__()
-        self.value = value
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-    def __getitem__(self, key: str) -> Any:
-        return self.value
 
 
 def run(operation: Any, arguments: dict[str, Any], fact: str, value: Any) -> list[Any]:

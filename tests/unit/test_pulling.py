@@ -20,6 +20,7 @@ from barewind.operations import ManagedFile, image
 from barewind.operations.image import pulled
 from barewind.operations.shell import Answer
 from barewind.pulling import Look, describe, look, read, start
+from tests.unit.any_arguments import AnyArguments
 from tests.unit.conftest import Programs, Shell
 
 DIGEST = "sha256:" + "5e" * 32
@@ -345,18 +346,6 @@ def test_one_that_takes_too_long(waiting: Callable[..., tuple[bool, Host]]) -> N
 # --- The operation -----------------------------------------------------------------------------------------------------
 
 
-class _Any(dict[str, Any]):
-    def __init__(self, value: Any) -> None:
-        super().__init__()
-        self.value = value
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-    def __getitem__(self, key: str) -> Any:
-        return self.value
-
-
 def commands(**arguments: Any) -> list[Any]:
     docker = {
         "packages": {},
@@ -369,8 +358,8 @@ def commands(**arguments: Any) -> list[Any]:
     }
     state = FakeState()
     host = create_host(state, facts={"docker.ImagePresent": {}, "docker.DockerHost": {}})
-    host.fact.facts["docker.ImagePresent"].data = _Any(False)
-    host.fact.facts["docker.DockerHost"].data = _Any(docker)
+    host.fact.facts["docker.ImagePresent"].data = AnyArguments(False)
+    host.fact.facts["docker.DockerHost"].data = AnyArguments(docker)
     with ctx_state.use(state), ctx_host.use(host):
         return parse_commands(list(pulled._inner(reference=IMAGE, **arguments)))
 
