@@ -40,6 +40,7 @@ class EngineRow:
     release: str | None = None
     active: bool = False
     healthy: bool = False
+    restarts: int = 0  # how often the engine ended by itself since its unit was started, and was begun anew by systemd
     since: str | None = None  # the unit runs; ISO 8601, UTC, by the host's clock
     running: int | None = None  # requests, as the engine counts them; None if it does not say
     queued: int | None = None
@@ -64,7 +65,8 @@ class EngineRow:
         if not self.active:
             found.append("its unit does not run")
         elif not self.healthy:
-            found.append("its engine is not healthy")
+            ended = f" and has ended by itself {self.restarts} times: journalctl -u {UNIT}" if self.restarts else ""
+            found.append(f"its engine is not healthy{ended}")
         if self.planned is None:
             found.append("what it shall run is not locked: barewind lock INVENTORY")
         elif self.release != self.planned:
@@ -180,6 +182,7 @@ def _of_engine(plan: EnginePlan) -> str:
     names = "|".join((*_RUNNING, *_QUEUED))
     return script(
         state=engine.state(UNIT),
+        restarts=f"systemctl show -P NRestarts {UNIT}",
         since=f"""t=$(systemctl show -P ActiveEnterTimestamp {UNIT}) && [ -n "$t" ] && date -u -d "$t" +%Y-%m-%dT%H:%M:%SZ""",
         release=engine.release(CONTAINER),
         health=f"{curl} -o /dev/null -w '%{{http_code}}' {health}",
@@ -204,6 +207,7 @@ def _engine(name: str, plan: EnginePlan, found: dict[str, list[str]], problem: s
         release=running["release"],
         active=running["active"],
         healthy=found.get("health") == ["200"],
+        restarts=_whole(found.get("restarts", [])),
         since=next(iter(found.get("since", [])), None) if running["active"] else None,
         running=_sum(metrics, _RUNNING),
         queued=_sum(metrics, _QUEUED),
@@ -235,6 +239,10 @@ def _share(host: str, balancers: tuple[BalancerRow, ...]) -> dict[str, float]:
 
 def _state(server: Server) -> str:
     return IN_ROTATION if server.in_rotation else server.state
+
+
+def _whole(lines: list[str]) -> int:
+    return int(lines[0]) if lines and lines[0].isdigit() else 0
 
 
 def _sum(lines: list[str], names: tuple[str, ...]) -> int | None:

@@ -95,6 +95,19 @@ def start(host: str | Host) -> None:
     booted(found)
 
 
+def unplug(host: str | Host) -> None:
+    """Take a host off the network without a word: it goes on running, and nobody who talks to it is told. No balancers:
+    `plug` does not publish their ports again."""
+    docker.docker("network", "disconnect", "--force", topology.NETWORK, _find(host).container)
+
+
+def plug(host: str | Host) -> None:
+    """Undo `unplug`."""
+    found = _find(host)
+    names = ("--ip", found.address, "--alias", found.name)
+    docker.docker("network", "connect", *names, topology.NETWORK, found.container)
+
+
 def no_return(host: str | Host) -> None:
     """Have the next reboot leave the host off, as when its hardware fails then; `start` undoes it."""
     docker.docker("update", "--restart", "no", _find(host).container)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyinfra import host, logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import PyinfraError
@@ -10,11 +12,12 @@ from barewind import balancer, draining, history, pyinfra_hooks
 from barewind import deliberate as marks
 from barewind.draining import Drain
 from barewind.errors import BarewindError
+from barewind.gates import Gate
 from barewind.operations.deliberate import marked, unmarked
 from barewind.operations.rotation import look, moved, stay
 from barewind.operations.shell import run
-from tasks import rollout
-from tasks.fleet import engine_plan, fleet
+from tasks import gate, rollout
+from tasks.fleet import Hosts, engine_plan, fleet
 from tasks.once import once
 from tasks.survey import survey
 
@@ -47,17 +50,18 @@ def drain(hosts: tuple[str, ...]) -> None:
 
 
 @once
-def to_return() -> tuple[str, ...]:
-    """The engine hosts of this run that are drained on purpose, or get no requests for another reason.
+def to_return() -> Mapping[str, Gate]:
+    """The engine hosts of this run that are drained on purpose, or get no requests for another reason, and the gates of
+    what they run, planned or not.
 
     Raises:
-        PyinfraError: a balancer does not answer, or a host does not run what it should.
+        PyinfraError: a balancer does not answer, or on one of them no engine runs.
     """
     try:
         rotations = look(state, rollout.balancers()).values()
     except BarewindError as error:
         raise PyinfraError(f"nothing was changed\n{error}") from error
-    names = tuple(
+    names = [
         name
         for name in fleet().site.engines
         if name in survey()
@@ -65,15 +69,14 @@ def to_return() -> tuple[str, ...]:
             rollout.mark(name) is not None
             or (balancer.known(rotations, name) and not balancer.available(rotations, name))
         )
-    )
-    rollout.check_planned(names, "deploy it first: it stays drained until you return it")
+    ]
     if not names:
         logger.info("--> no host of this run is drained")
-    return names
+    return gate.of_now(names)
 
 
 @deploy("Rotation")
-def undrain(hosts: tuple[str, ...]) -> None:
+def undrain(hosts: Hosts) -> None:
     """Have every balancer send them requests; the mark goes last."""
     if engine_plan(hosts) is not None:
         rollout.back("Return to the balancers")

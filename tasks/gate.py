@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from pyinfra import host, state
 from pyinfra.api import deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.facts import get_fact
+from pyinfra.context import ctx_host
 
 from barewind import evaluation, gates, render
+from barewind.evaluation import Evaluation
+from barewind.facts.history import ReleaseHistory
+from barewind.gates import Gate
 from barewind.operations.gate import answers, passed
+from barewind.plan import CONTAINER, EnginePlan
+from tasks import rollout
 from tasks.fleet import EVERY, Hosts, balancer_spec, engine_plan, fleet
 
 _LOOKS = 1800  # seconds beyond the time limit: the last looks of a gate may take theirs
@@ -17,14 +29,29 @@ def engines(hosts: Hosts = EVERY) -> None:
     """Engines pass their gates, each asked on its own host; a release that is new there is evaluated."""
     plan = engine_plan(hosts)
     if plan is not None:
-        wanted = evaluation.of(plan)
-        passed(
-            name="Engine answers",
-            gate=gates.of(plan, render.UNIT),
-            evaluation=wanted,
-            why=fleet().site.reason,
-            _timeout=plan.spec.startup_timeout + (wanted.limit if wanted else 0) + _LOOKS,
-        )
+        _pass(plan, gates.of(plan, render.UNIT), evaluation.of(plan))
+
+
+def of_now(names: Iterable[str]) -> dict[str, Gate]:
+    """The gates of what hosts of this run serve already, planned or not: by the host's own record, without one by the plan.
+
+    Raises:
+        PyinfraError: on one of them no engine runs.
+    """
+    hosts = list(names)
+    stopped = [name for name in hosts if rollout.running(name) is None]
+    if stopped:
+        raise PyinfraError(f"nothing was changed\n{', '.join(stopped)}: no engine runs; deploy first")
+    return {name: _of_now(name) for name in hosts}
+
+
+@deploy("Gate")
+def unchanged(now: Mapping[str, Gate], hosts: Hosts = EVERY) -> None:
+    """Engines that go on with what they run pass its gates; what is planned is evaluated if it is new there."""
+    plan = engine_plan(hosts)
+    if plan is not None and host.name in now:
+        wanted = now[host.name]
+        _pass(plan, wanted, evaluation.of(plan) if wanted.release == plan.release else None)
 
 
 @deploy("Gate")
@@ -41,3 +68,27 @@ def endpoint() -> None:
                 timeout=_ENDPOINT,
                 _timeout=_ENDPOINT + 120,
             )
+
+
+def _pass(plan: EnginePlan, gate: Gate, wanted: Evaluation | None) -> None:
+    passed(
+        name="Engine answers",
+        gate=gate,
+        evaluation=wanted,
+        why=fleet().site.reason,
+        _timeout=plan.spec.startup_timeout + (wanted.limit if wanted else 0) + _LOOKS,
+    )
+
+
+def _of_now(name: str) -> Gate:
+    one, plan, running = state.inventory.get_host(name), fleet().plans[name], str(rollout.running(name))
+    if running == plan.release:
+        return gates.of(plan, render.UNIT)
+    with ctx_host.use(one):
+        found = get_fact(
+            state, one, ReleaseHistory, kwargs={"unit": render.UNIT, "container": CONTAINER}, apply_failed_hosts=False
+        )
+    record = (found or {"records": {}})["records"].get(running)
+    if record is None:
+        return replace(gates.of(plan, render.UNIT), release=running)
+    return gates.of_record(record, plan, render.UNIT)

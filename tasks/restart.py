@@ -3,14 +3,14 @@
 from pyinfra import host
 
 from barewind.operations.barrier import barrier
-from tasks import engine, fleet_lock, gate, rollout
+from tasks import engine, fleet_lock, gate, restarting, rollout
 
 fleet_lock.take()
-hosts = rollout.plan_restart()
+batches, gates = restarting.plan()
 
-for batch in host.loop(hosts.batches):
+for batch in host.loop(batches):
     rollout.take_out(batch)
     engine.restart(batch.hosts)
-    gate.engines(batch.hosts)
+    gate.unchanged(gates, batch.hosts)
     rollout.put_back(batch)
     barrier(name="The batch serves")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pyinfra import host, inventory, logger, state
@@ -48,35 +48,6 @@ def plan() -> Rollout:
         PyinfraError: a balancer does not answer, or the change would end the service.
     """
     return plan_for(_reasons, lambda name: fleet().plans[name].release)
-
-
-@once
-def plan_restart() -> Rollout:
-    """Every engine host of the run, batch by batch.
-
-    Raises:
-        PyinfraError: a host runs another release than planned, or as in `plan`.
-    """
-    names = [name for name in fleet().site.engines if name in survey()]
-    check_planned(names, "restart it by hand, or deploy")
-    return plan_for(
-        lambda name: ["restart"] if name in names else [], lambda name: fleet().plans[name].release, watched=False
-    )
-
-
-def check_planned(names: Iterable[str], otherwise: str) -> None:
-    """Refuse hosts that do not run their planned release: the gate goes by the plan.
-
-    Raises:
-        PyinfraError: names them, and what to do instead.
-    """
-    found = [
-        f"{name}: runs {running(name) or 'no engine'}, the plan says {fleet().plans[name].release}; {otherwise}"
-        for name in names
-        if running(name) != fleet().plans[name].release
-    ]
-    if found:
-        raise PyinfraError("nothing was changed\n" + "\n".join(found))
 
 
 def plan_for(reasons: Reasons, release: Callable[[str], str | None], *, watched: bool = True) -> Rollout:

@@ -6,8 +6,7 @@ from tasks import fleet_lock, gate, shifting
 fleet_lock.take()
 hosts = shifting.plan()  # who gets what; every balancer could send them requests
 
-gate.engines(hosts.planned)  # real requests, before those of clients come
-shifting.gate(hosts.behind)
+gate.unchanged(hosts.gates)  # real requests, before those of clients come
 
 barrier(name="Every host of the group answers")
 

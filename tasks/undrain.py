@@ -5,5 +5,5 @@ from tasks import deliberate, fleet_lock, gate
 fleet_lock.take()
 hosts = deliberate.to_return()
 
-gate.engines(hosts)
+gate.unchanged(hosts)
 deliberate.undrain(hosts)

@@ -126,7 +126,7 @@ def _cells(row: EngineRow) -> list[str]:
     release = row.release or "none"
     if row.planned != row.release:
         release += f" -> {row.planned or 'not locked'}"
-    engine = "healthy" if row.active and row.healthy else "not healthy" if row.active else "stopped"
+    engine = "healthy" if row.active and row.healthy else _not_healthy(row) if row.active else "stopped"
     using = sum(state == "in rotation" for state in row.rotation.values())
     event = row.event
     return [
@@ -138,6 +138,10 @@ def _cells(row: EngineRow) -> list[str]:
         row.since or "-",
         f"{event.event} {event.release}, {event.at}, {event.by}" if event else "-",
     ]
+
+
+def _not_healthy(row: EngineRow) -> str:
+    return f"restarted {row.restarts} times" if row.restarts else "not healthy"
 
 
 def _remarks(found: Status) -> list[str]:

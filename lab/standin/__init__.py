@@ -30,6 +30,8 @@ Environment, beside vLLM's own:
     STANDIN_FAIL                crash: end with status 1 once loaded; oom: run out of memory while loading; hang: take
                                 requests and never answer; garbage: answer nonsense; slow: half the speed;
                                 no-tools: answer with text where a tool's call is demanded;
+                                errors: answer every request with 500, healthy as it says it is;
                                 hang-on-stop: at SIGTERM leave requests unanswered and stay
-    STANDIN_FAIL_AFTER          seconds it works before crash, hang, garbage, slow or no-tools set in (0)
+    STANDIN_FAIL_AFTER          seconds it works before crash, hang, garbage, slow, no-tools or errors set in (0)
+    STANDIN_DROPPED_OPTIONS     recorded options that this build does not know any more: "--enforce-eager ..."
 """

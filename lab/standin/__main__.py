@@ -21,7 +21,9 @@ DEAD = "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an iss
 
 def main() -> int:
     """Serve until told to stop; returns the exit status."""
-    given = arguments.parse(sys.argv[1:], settings_.version(os.environ))
+    given = arguments.parse(
+        sys.argv[1:], settings_.version(os.environ), os.environ.get("STANDIN_DROPPED_OPTIONS", "").split()
+    )
     try:
         settings = settings_.read(given, os.environ)
     except settings_.SettingsError as error:

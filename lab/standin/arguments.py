@@ -30,9 +30,12 @@ def schema() -> Json:
     return found
 
 
-def parse(words: Sequence[str], version: str) -> argparse.Namespace:
-    """What `vllm WORDS` means; ends with status 2 and argparse's words when vLLM would refuse it."""
-    top = _parser(version)
+def parse(words: Sequence[str], version: str, dropped: Sequence[str] = ()) -> argparse.Namespace:
+    """What `vllm WORDS` means; ends with status 2 and argparse's words when vLLM would refuse it.
+
+    + dropped: recorded options that this build does not know any more: "--enforce-eager"
+    """
+    top = _parser(version, tuple(dropped))
     if words[:1] and words[0] in OTHERS:
         top.error(f"the stand-in only serves; it has no `vllm {words[0]}`")
     found = top.parse_args(rewrite(words))
@@ -43,24 +46,26 @@ def parse(words: Sequence[str], version: str) -> argparse.Namespace:
 
 
 @cache
-def _parser(version: str) -> argparse.ArgumentParser:
+def _parser(version: str, dropped: tuple[str, ...]) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="vllm", description="vLLM CLI (stand-in)")
     top.add_argument("-v", "--version", action="version", version=version)
     below = top.add_subparsers(required=False, dest="subparser", metavar=f"{{{','.join(SHOWN)}}}")
-    add_serve(below)
+    add_serve(below, dropped)
     for name in OTHERS:
         below.add_parser(name, add_help=False)
     return top
 
 
-def add_serve(below: "_HasParsers | argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
-    """The parser of `vllm serve`."""
+def add_serve(
+    below: "_HasParsers | argparse._SubParsersAction[argparse.ArgumentParser]", dropped: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """The parser of `vllm serve`, without some of its options."""
     recorded = schema()
     parser = below.add_parser("serve", usage="vllm serve [model_tag] [options]")
     for positional in recorded["positionals"]:
         parser.add_argument(positional["name"], nargs=positional["values"])
     for option in recorded["options"]:
-        if "--help" not in option["names"]:
+        if not {"--help", *dropped} & set(option["names"]):
             _add(parser, option)
     return parser
 

@@ -61,6 +61,9 @@ class Server:
 
     def _ask(self, request: Request, connection: Connection) -> None:
         settings = self.settings
+        if self.engine.fails("errors"):
+            self._finish(request, connection, 500, *_json(answer.error(500, answer.DEAD)))
+            return
         kind = request.headers.get("content-type", "")
         try:
             asked = question.read(settings, self.context, request.path, kind, request.body)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FAILURES = ("", "crash", "hang", "oom", "garbage", "slow", "no-tools", "hang-on-stop")
+FAILURES = ("", "crash", "hang", "oom", "garbage", "slow", "no-tools", "errors", "hang-on-stop")
 VERSION = "0.32.0"
 DEFAULT_MODEL = "Qwen/Qwen3-0.6B"  # vLLM's own, when none is named
 MAX_NUM_SEQS = 256

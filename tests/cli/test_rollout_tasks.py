@@ -190,3 +190,28 @@ def test_undrain_and_restart(clone: Clone) -> None:
             "Gate | Engine answers",
             f"Rotation | Batch {number} of 2: return to the balancers",
         ]
+
+
+def test_undrain_and_restart_go_by_what_runs(clone: Clone) -> None:
+    """After a rollback the plan says otherwise, and is not asked."""
+    rolled_back = history(A, B, A)
+    clone.inventory(
+        engines=[upgrading(1, rolled_back), upgrading(2, rolled_back | serving(A, drained=DRAINED))],
+        balancers=[out(*GPUS[:2])],
+    )
+    done = clone.pyinfra("site.py", "tasks/undrain.py", "-y")
+    assert done.returncode == 0, done.stderr
+    assert by_host(done, GPUS[1])[-1] == "Rotation | No longer drained on purpose"
+
+    clone.inventory(engines=[upgrading(n, rolled_back) for n in (1, 2)], balancers=[up(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "tasks/restart.py", "-y")
+    assert done.returncode == 0, done.stderr
+    assert [by_host(done, gpu).count("Engine | Restart") for gpu in GPUS[:2]] == [1, 1]
+
+
+def test_what_has_no_engine_is_not_restarted(clone: Clone) -> None:
+    clone.inventory(engines=[upgrading(1), engine(2, accelerator_drivers="external")], balancers=[up(GPUS[0])])
+    done = clone.pyinfra("site.py", "tasks/restart.py", "-y")
+    assert done.returncode != 0
+    assert f"nothing was changed\n{GPUS[1]}: no engine runs; deploy first" in done.stderr
+    assert started(done) == []

@@ -81,6 +81,12 @@ def test_an_unknown_option_ends_it_with_status_2(model: Path) -> None:
     assert running.errors.endswith("vllm: error: unrecognized arguments: --tensor-parallel-sise 2\n")
 
 
+def test_a_build_can_have_dropped_an_option(model: Path) -> None:
+    with engine(model, "--enforce-eager", served=False, STANDIN_DROPPED_OPTIONS="--enforce-eager") as running:
+        assert running.ended() == 2
+    assert running.errors.endswith("vllm: error: unrecognized arguments: --enforce-eager\n")
+
+
 def test_an_unknown_failure_is_refused() -> None:
     with pytest.raises(settings.SettingsError, match="crash, hang, oom, garbage, slow"):
         settings.read(arguments.parse(["serve", "m"], "0"), {"STANDIN_FAIL": "explode"})
@@ -184,6 +190,12 @@ def test_hang(model: Path) -> None:
         assert running.get("/health") == ""
         assert running.metric("iteration_tokens_total_count") == 0
         asked.close()
+
+
+def test_errors_and_healthy_all_the_same(model: Path) -> None:
+    with engine(model, STANDIN_FAIL="errors") as running:
+        assert running.ask()[0] == 500
+        assert running.get("/health") == ""
 
 
 def test_garbage_and_half_the_speed(model: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from lab import hosts, topology
+from lab import hosts, registry, topology
 from tests.lab.conftest import INVENTORY, UNIT, Run, ask, command, deploy, plans, started
 from tests.lab_accelerators.conftest import under_load
 
@@ -107,3 +108,28 @@ def test_a_rolling_restart_of_the_real_engine_loses_no_request(fleet: None) -> N
     assert load.answered >= 10
     assert load.fewest_up >= 1
     assert all(now != then for now, then in zip([started(host, UNIT) for host in ENGINES], before, strict=True))
+
+
+def test_an_upgrade_of_the_real_engine_and_the_way_back_lose_no_request(fleet: None, tmp_path: Path) -> None:
+    """Another image of it, two hosts, light load."""
+    registry.derive("next")
+    new = [f"image={topology.ENGINE_IMAGE.rpartition(':')[0]}:next", f"lock_file={tmp_path / 'next.lock.yaml'}"]
+    options = [word for one in new for word in ("--data", one)]
+    assert command("barewind", "lock", INVENTORY, *options).status == 0
+    before = {host: _image(host) for host in ENGINES}
+    with under_load(threads=2) as load:
+        upgraded = command("pyinfra", INVENTORY, "deploy.py", "-y", *options)
+        between = {host: _image(host) for host in ENGINES}
+        back = command("pyinfra", INVENTORY, "tasks/rollback.py", "-y", *options)
+    assert (upgraded.status, back.status) == (0, 0)
+    assert load.failures == []
+    assert load.answered >= 20
+    assert load.fewest_up >= 1
+    assert len(set(between.values())) == 1
+    assert not set(between.values()) & set(before.values())
+    assert {host: _image(host) for host in ENGINES} == before
+    assert deploy().changed == set()
+
+
+def _image(host: str) -> str:
+    return hosts.exec(host, "docker inspect -f '{{.Config.Image}}' barewind-engine").stdout.strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,20 @@ import requests
 from lab import hosts, layers, registry, standin_engine, topology
 from tests.lab.conftest import Run
 from tests.lab_rollouts.conftest import Fleet
-from tests.lab_rollouts.fleet import ENGINES, ENVIRONMENT, Begun, Release, agreed, deploy, limit, locked, made, settled
+from tests.lab_rollouts.fleet import (
+    ENGINES,
+    ENVIRONMENT,
+    UNIT,
+    Begun,
+    Release,
+    agreed,
+    deploy,
+    limit,
+    locked,
+    made,
+    settled,
+    status,
+)
 from tests.lab_rollouts.load import under_load
 
 _REST = ("engine2", "engine3")
@@ -37,6 +51,19 @@ def test_an_image_that_crashes(fleet: Fleet) -> None:
     _stopped(fleet, made("crash", fleet.folder, "STANDIN_FAIL=crash"), r"engine1: release \w+ does not pass its gate")
 
 
+def test_an_engine_that_has_dropped_an_option(fleet: Fleet) -> None:
+    """The recorded schema knows it; this build does not."""
+    bad = made("dropped", fleet.folder, "STANDIN_DROPPED_OPTIONS=--enforce-eager")
+    _stopped(fleet, bad, "reason: the engine does not know the option --enforce-eager")
+
+
+def test_an_engine_that_runs_out_of_memory(fleet: Fleet) -> None:
+    bad = fleet.other.env(STANDIN_FAIL="oom")
+    _stopped(fleet, bad, "reason: out of memory: the accelerators' memory does not suffice; lower context_length")
+    (row,) = [one for one in status(bad)["engines"] if one["host"] == "engine1"]
+    assert any(f"times: journalctl -u {UNIT}.service" in finding for finding in row["findings"])
+
+
 def test_an_engine_that_is_up_and_does_not_answer_as_it_must(fleet: Fleet) -> None:
     _stopped(fleet, fleet.other.env(VLLM_API_KEY="nobody-knows"), "engine1: release .* /v1/models: HTTP 401")
 
@@ -49,16 +76,20 @@ def test_a_flag_that_the_engine_does_not_know_is_refused_before_anything_changes
     assert all(agreed(fleet.serves).serves(name, fleet.serves) for name in ENGINES)
 
 
-def test_a_host_that_dies_while_it_is_upgraded(fleet: Fleet) -> None:
+@pytest.mark.parametrize(("dies", "returns"), [(hosts.stop, hosts.start), (hosts.unplug, hosts.plug)])
+def test_a_host_that_dies_while_it_is_upgraded(
+    fleet: Fleet, dies: Callable[[str], None], returns: Callable[[str], None]
+) -> None:
+    """Its power, or its network: then nobody is told that it is gone."""
     try:
         with under_load() as load:
             begun = Begun("deploy.py", fleet.other)
             assert begun.says("Starting operation: Engine | Unit")
-            hosts.stop("engine1")
+            dies("engine1")
             run = begun.end()
             found = agreed(fleet.other, off=["engine1"])
     finally:
-        hosts.start("engine1")
+        returns("engine1")
     assert run.status != 0
     assert load.lost == []
     assert all(found.serves(name, fleet.serves) for name in _REST)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lab import hosts
 from tests.lab_rollouts.conftest import Fleet
-from tests.lab_rollouts.fleet import ENGINES, agreed, deploy, run, settled
+from tests.lab_rollouts.fleet import BALANCERS, ENGINES, Begun, agreed, deploy, run, settled
 from tests.lab_rollouts.load import under_load
 
 _NOT_ON_2 = ["sh", "-c", "test $BAREWIND_HOST != engine2"]
@@ -52,6 +53,35 @@ def test_a_canary_that_fails_its_evaluation(fleet: Fleet) -> None:
     found = agreed(release)
     assert "UP" not in found.using("engine1")
     assert all(found.serves(name, fleet.serves) for name in ("engine2", "engine3"))
+
+
+def test_a_canary_is_watched_over_a_reload_of_haproxy(fleet: Fleet) -> None:
+    with under_load() as load:
+        begun = Begun("deploy.py", fleet.other.but(canary=15))
+        assert begun.says("is watched for 15 s")
+        for name in BALANCERS:
+            hosts.exec(name, "systemctl reload haproxy")
+        upgraded = begun.end()
+    assert upgraded.status == 0
+    assert "has served well for 15 s: 0 of " in upgraded.output
+    assert load.lost == []
+    assert min(load.fewest.values()) >= 2
+    assert all(agreed(fleet.other).serves(name, fleet.other) for name in ENGINES)
+    fleet.swap()
+
+
+def test_a_canary_that_answers_with_errors_goes_back(fleet: Fleet) -> None:
+    """HAProxy takes it out after ten errors in a row, and lets it back in, as it is healthy; the canary ends that."""
+    bad = fleet.fresh(STANDIN_FAIL="errors", STANDIN_FAIL_AFTER="30").but(canary=60, on_failure="rollback")
+    with under_load() as load:
+        failed = deploy(bad)
+    assert failed.status != 0
+    assert 0 < len(load.lost) < 60
+    assert all(" 500 " in one for one in load.lost)
+    assert "the canary does not do well" in failed.output
+    settled()
+    found = agreed(bad)
+    assert all(found.serves(name, fleet.serves) for name in ENGINES)
 
 
 def test_a_canary_that_dies_under_traffic_goes_back(fleet: Fleet) -> None:

@@ -88,6 +88,12 @@ MARK = '{"at": "2026-11-22T09:00:00Z", "by": "ann@ws1", "why": "a new fan"}'
     [
         ({"gpu1": engine(state=STOPPED)}, "gpu1", "its unit does not run", 1),
         ({"gpu1": engine(health=["503"])}, "gpu1", "its engine is not healthy", 1),
+        (
+            {"gpu1": engine(health=["000"], restarts=["4"])},
+            "gpu1",
+            "its engine is not healthy and has ended by itself 4 times: journalctl -u barewind-engine.service",
+            1,
+        ),
         ({"gpu1": engine(health=["000"], metrics=[])}, "gpu1", "its engine is not healthy", 1),
         ({"gpu1": engine(release=["0123456789ab"])}, "gpu1", f"shall run {RELEASE}: deploy", 1),
         (
