@@ -84,6 +84,7 @@ def under_load(
         end = time.monotonic() + _LIMIT
         while load.asked < least and time.monotonic() < end and asking.is_alive():
             time.sleep(0.2)
+        assert load.asked >= least, f"only {load}"
     finally:
         done.set()
         asking.join()
