@@ -1,7 +1,6 @@
 # make setup   everything pinned, in .venv
 # make demo    the lab, the deploy, an answered request
-# make test    every test but those of the next line, the lab end to end included
-# make test-rollouts   rollouts of three hosts under streaming load, some 18 minutes
+# make test    every test, the lab end to end included
 # make check   lint, types, unit tests: the fast loop
 # make lab-down   take the lab away without a trace
 
@@ -12,7 +11,7 @@ DEMO := pyinfra inventory/lab.py deploy.py -y
 UNIT := $(wildcard tests/unit/test_*.py)
 SECOND := $(wildcard tests/unit/test_[bfo-s]*.py)
 
-.PHONY: setup demo test test-rollouts programs check lint types unit-first unit-second lab-down schema bench
+.PHONY: setup demo test programs check lint types unit-first unit-second lab-down schema bench
 
 setup: .venv/.complete
 
@@ -52,8 +51,6 @@ test: programs check
 	$(BIN)/pytest tests/lab
 	$(BIN)/pytest tests/lab_images
 	$(BIN)/pytest tests/lab_accelerators
-
-test-rollouts: programs setup
 	$(BIN)/pytest tests/lab_rollouts
 
 # Some tests start a balancer or a registry of their own; the packages' services stay off.

@@ -99,17 +99,6 @@ def test_a_killed_engine_comes_back_by_itself(fleet: None) -> None:
     assert started("engine2", UNIT) != before
 
 
-def test_a_rolling_restart_of_the_real_engine_loses_no_request(fleet: None) -> None:
-    before = [started(host, UNIT) for host in ENGINES]
-    with under_load(threads=2) as load:
-        run = command("pyinfra", INVENTORY, "tasks/restart.py", "-y")
-    assert run.status == 0
-    assert load.failures == []
-    assert load.answered >= 10
-    assert load.fewest_up >= 1
-    assert all(now != then for now, then in zip([started(host, UNIT) for host in ENGINES], before, strict=True))
-
-
 def test_an_upgrade_of_the_real_engine_and_the_way_back_lose_no_request(fleet: None, tmp_path: Path) -> None:
     """Another image of it, two hosts, light load."""
     registry.derive("next")
