@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from barewind import catalog, probes
@@ -101,6 +101,12 @@ def of_record(record: Record, plan: EnginePlan, unit: str) -> Gate:
         unit=unit,
         timeout=plan.spec.startup_timeout,
     )
+
+
+def of_running(release: str, records: Mapping[str, Record], plan: EnginePlan, unit: str) -> Gate:
+    """The gate of what a host runs, planned or not: by the host's own record, by the plan where it has none."""
+    record = None if release == plan.release else records.get(release)
+    return replace(of(plan, unit), release=release) if record is None else of_record(record, plan, unit)
 
 
 def of_command(

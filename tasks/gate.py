@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from pyinfra import host, state
-from pyinfra.api import deploy
+from pyinfra.api import Host, deploy
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.facts import get_fact
 from pyinfra.context import ctx_host
@@ -15,6 +14,7 @@ from barewind import evaluation, gates, render
 from barewind.evaluation import Evaluation
 from barewind.facts.history import ReleaseHistory
 from barewind.gates import Gate
+from barewind.history import Record
 from barewind.operations.gate import answers, passed
 from barewind.plan import CONTAINER, EnginePlan
 from tasks import rollout
@@ -82,13 +82,13 @@ def _pass(plan: EnginePlan, gate: Gate, wanted: Evaluation | None) -> None:
 
 def _of_now(name: str) -> Gate:
     one, plan, running = state.inventory.get_host(name), fleet().plans[name], str(rollout.running(name))
-    if running == plan.release:
-        return gates.of(plan, render.UNIT)
+    records = {} if running == plan.release else _records(one)
+    return gates.of_running(running, records, plan, render.UNIT)
+
+
+def _records(one: Host) -> Mapping[str, Record]:
     with ctx_host.use(one):
         found = get_fact(
             state, one, ReleaseHistory, kwargs={"unit": render.UNIT, "container": CONTAINER}, apply_failed_hosts=False
         )
-    record = (found or {"records": {}})["records"].get(running)
-    if record is None:
-        return replace(gates.of(plan, render.UNIT), release=running)
-    return gates.of_record(record, plan, render.UNIT)
+    return {} if found is None else found["records"]

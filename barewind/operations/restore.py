@@ -50,8 +50,7 @@ def gated(state: State, host: Host, plan: EnginePlan) -> None:
         BarewindError: it does not.
     """
     known = _history(state, host)
-    record: Record | None = known["records"].get(known["release"])
-    problem = check(state, host, gates.of(plan, UNIT) if record is None else gates.of_record(record, plan, UNIT))
+    problem = check(state, host, gates.of_running(known["release"] or str(plan.release), known["records"], plan, UNIT))
     if problem:
         raise BarewindError(problem)
 
