@@ -55,5 +55,6 @@ for batch in host.loop(hosts.batches):
 
 balancer.balance()  # least connections over every engine host
 rollout.hold(hosts.held)  # a balancer that is new sends nothing to what is drained on purpose
+rollout.rejoin(hosts.partly)  # what some balancer keeps out nobody knows why
 gate.endpoint()  # a real completion through every balancer
 image.prune()  # of releases that nobody goes back to

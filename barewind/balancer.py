@@ -238,9 +238,9 @@ def available(rotations: Iterable[Rotation], server: str) -> bool:
     return any(server in one.servers and one.servers[server].available for one in rotations)
 
 
-def busy(rotations: Iterable[Rotation], server: str) -> bool:
-    """Whether it still works on requests: one that is drained may."""
-    return any(in_flight(one, server) for one in rotations)
+def kept_out(rotations: Iterable[Rotation], server: str) -> bool:
+    """Whether some balancer was told to send it nothing."""
+    return any(server in one.servers and one.servers[server].admin is not Admin.READY for one in rotations)
 
 
 def emptied(rotations: Mapping[str, Rotation], servers: Iterable[str]) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from barewind import balancer
 from barewind.balancer import Rotation, Wait
 from barewind.errors import BarewindError
-from barewind.rollout import Batch
+from barewind.rollout import Batch, parse_max_unavailable
 
 Policy = Literal["wait", "abort", "proceed"]
 
@@ -17,13 +17,14 @@ Policy = Literal["wait", "abort", "proceed"]
 @dataclass(frozen=True)
 class Drain:
     """How hosts leave. `timeout` in seconds; `together` leave at the same time; `shutdown` is what the engine itself then gives
-    requests that still run, in seconds."""
+    requests that still run, in seconds; `group` are the hosts that count for capacity, with the max_unavailable of each."""
 
     timeout: int
     policy: Policy = "abort"
     together: tuple[str, ...] = ()
     allow_downtime: bool = False
     shutdown: int = 0
+    group: Mapping[str, int | str] = field(default_factory=dict)
 
     @property
     def limit(self) -> int:
@@ -63,6 +64,23 @@ def emptying(rotations: Mapping[str, Rotation], drain: Drain) -> str:
     if drain.allow_downtime:
         return ""
     return _emptied(rotations, drain.together)
+
+
+def too_few(rotations: Mapping[str, Rotation], drain: Drain) -> str:
+    """Why these hosts must not leave now, though the plan let them: their group has lost others since; empty if they may."""
+    using = list(rotations.values())
+    members = [name for name in drain.group if balancer.known(using, name) and not balancer.standby(using, name)]
+    leaving = [name for name in drain.together if name in members]
+    out = [name for name in members if name not in drain.together and not balancer.serving(using, name)]
+    if not out or not any(balancer.serving(using, name) for name in leaving):
+        return ""
+    most = min(parse_max_unavailable(drain.group[name], len(members)) for name in members)
+    if len(out) + len(leaving) <= most:
+        return ""
+    return (
+        f"{', '.join(out)} out of rotation by now, and max_unavailable is {most}: {', '.join(leaving)} cannot leave as well; "
+        "mend what is out (barewind status INVENTORY), then run again, or raise 'max_unavailable'"
+    )
 
 
 def check(rotations: Mapping[str, Rotation], batches: Iterable[Batch], *, allowed: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from barewind import history
 from barewind.errors import BarewindError
 from barewind.history import Event, Record
 
-WHY = "rollback"  # how the history tells a rollback from a deploy
+_MARK = "rollback\n"  # how the history tells a rollback from a deploy, whose reason is one line
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Ran:
 
     @property
     def since(self) -> Event | None:
-        """When it came to that."""
-        events = (one for one in reversed(self.events) if one.release == self.current)
-        return next((one for one in events if one.event in ("started", "restored")), None)
+        """When it came to that. That it was restored to it is the end of another release's rollout, not a rollout of its own."""
+        events = [one for one in reversed(self.events) if one.release == self.current]
+        return next((one for kind in ("started", "restored") for one in events if one.event == kind), None)
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Targets:
 
 def why(reason: str | None) -> str:
     """What the history says of a rollback."""
-    return f"{WHY}: {reason}" if reason else WHY
+    return _MARK + (reason or "")
 
 
 def targets(hosts: Sequence[Ran], named: str | None) -> Targets:
     """The release that each host goes back to; those that run it already are left alone.
 
-    Without a name it is what served before the newest release: hosts that a half-done rollout has not reached still run it.
-    A half-done rollback goes on.
+    Without a name it is what served there before the newest release: hosts that a half-done rollout has not reached still run
+    it. A half-done rollback goes on.
 
     Raises:
         BarewindError: no host knows the release, or one knows none to go back to.
@@ -63,20 +63,27 @@ def targets(hosts: Sequence[Ran], named: str | None) -> Targets:
     problems: list[str] = []
     for kind in dict.fromkeys(one.kind for one in hosts):
         alike = [one for one in hosts if one.kind == kind]
-        newest = max((one.since for one in alike if one.since is not None), key=lambda event: event.at, default=None)
+        latest = max(alike, key=lambda one: one.since.at if one.since else "")
+        newest = latest.since
         if newest is None:
             problems += [f"{one.host}: its history is empty; name a release, or deploy" for one in alike]
             continue
-        behind = [one for one in alike if one.current != newest.release]
-        if behind and (newest.why or "").startswith(WHY):  # a rollback that ended early
-            releases |= {one.host: newest.release for one in behind}
-            continue
-        for one in alike:
-            before = history.previous(one.events, newest.release)
-            if one.current != newest.release:
+        leaving = newest.release
+        if (newest.why or "").startswith(_MARK):
+            older = latest.events[: latest.events.index(newest)]
+            undone = _begun_last(older, newest.release)
+            behind = [one for one in alike if one.current != newest.release]
+            if behind and history.previous(older, undone) != newest.release:  # it was named, and ended early
+                releases |= {one.host: newest.release for one in behind}
                 continue
+            if any(one.current == undone for one in behind):  # it ended early: the others go back to what served there
+                leaving = undone or leaving
+        for one in alike:
+            if one.current != leaving:
+                continue
+            before = history.previous(one.events, leaving)
             if before is None:
-                problems.append(f"{one.host}: has served nothing before {newest.release}; name a release, or deploy")
+                problems.append(f"{one.host}: has served nothing before {leaving}; name a release, or deploy")
             else:
                 releases[one.host] = before
     if problems:
@@ -117,6 +124,12 @@ def _named(hosts: Sequence[Ran], release: str) -> Targets:
         )
     releases = {one.host: release for one in knowing if one.current != release}
     return Targets(releases, tuple(_left(one, releases, release) for one in hosts if one.host not in releases))
+
+
+def _begun_last(events: Sequence[Event], but: str) -> str | None:
+    """The release that was begun, or restored, last, but for one."""
+    begun = (one.release for one in reversed(events) if one.event in ("started", "restored"))
+    return next((release for release in begun if release != but), None)
 
 
 def _left(one: Ran, releases: Mapping[str, str], named: str | None = None) -> str:

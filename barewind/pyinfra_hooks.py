@@ -3,8 +3,8 @@
 pyinfra has no hook between reading the inventory and connecting to it, so some of its functions are wrapped here; the
 version is pinned and tests go through the command itself. Wrapped are: reading the inventory (validate every host's data
 before any connection, refuse malformed groups and a missing file), the start of a run (refuse a --limit that matches
-nothing, run as many hosts at a time as there are), its end (a run that fails says what is where), and the
-end of the command (what it holds is given back). SSH sockets get
+nothing and an order of pyinfra's that knows no batches, run as many hosts at a time as there are), its end (a run that
+fails says what is where), and the end of the command (what it holds is given back). SSH sockets get
 TCP_NODELAY: paramiko does not set it, and each command then waits about 44 ms for a delayed acknowledgement. And they notice
 that a host is gone: without it, a command on a host that has lost its power ends when its own time is over, which may be hours.
 """
@@ -32,6 +32,13 @@ from barewind.site import read_site
 _INTERRUPTED = 130  # the exit status of a program that Ctrl-C has ended: 128 + SIGINT
 # A host that acknowledges nothing for a minute is gone: asked after 15 s of silence, then every 15 s; the last in milliseconds.
 _GONE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+# In these orders no barrier holds a host back, and nothing calls operation_start, which looks after the lock of the fleet.
+_ORDERS = {
+    "no_wait": "--no-wait: hosts would not wait for each other, and a rollout goes batch by batch; leave it out",
+    "serial": "--serial: a host would go through every step before the next begins, and a rollout goes batch by batch; "
+    "leave it out",
+}
+_NO_ROLLOUT = ("debug-inventory", "fact", "exec")  # what pyinfra takes in place of files and operations
 
 _endings: list[Callable[[BaseException | None], None]] = []
 _closings: list[Callable[[], None]] = []
@@ -45,7 +52,7 @@ def install() -> None:
     # A host's turn that fails ends the run with its message; gevent would print a traceback of it beside.
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, PyinfraError)
     _check_inventory()
-    _check_limit()
+    _check_start()
     _end_of_run()
     _close()
     tune_sockets()
@@ -152,7 +159,15 @@ def _to_change_hosts() -> bool:
     return not shows and not (context.params.get("json_output") and not context.params.get("yes"))
 
 
-def _check_limit() -> None:
+def _order_refused() -> str:
+    """Why hosts must not be changed in the order that the command line asks for; empty if they may."""
+    context = click.get_current_context(silent=True)
+    if context is None or (context.params.get("operations") or ("",))[0] in _NO_ROLLOUT:
+        return ""
+    return "\n".join(why for name, why in _ORDERS.items() if context.params.get(name))
+
+
+def _check_start() -> None:
     init = State.init
 
     @functools.wraps(init)
@@ -163,6 +178,8 @@ def _check_limit() -> None:
         if not config.PARALLEL:
             config.PARALLEL = len(inventory)
         _changes = _to_change_hosts()
+        if _changes and (problem := _order_refused()):
+            raise CliError(f"nothing was changed\n{problem}")
         init(self, inventory, config, initial_limit)
 
     State.init = init_checked  # type: ignore[method-assign]

@@ -23,7 +23,8 @@ from barewind.plan import CONTAINER, EnginePlan
 from barewind.render import UNIT
 from barewind.site import Site
 
-_ANSWER = 5  # seconds an engine gets for its health and its figures
+_HEALTH = 20  # seconds an engine gets for its health: one that is loaded answers late
+_ANSWER = 5  # seconds for its figures; the host itself gets 30 for all of it (commands/status.py)
 _EVENTS = 30  # the last ones
 
 _RUNNING = ("vllm:num_requests_running", "sglang:num_running_reqs")
@@ -76,7 +77,12 @@ class EngineRow:
         else:
             well = (IN_ROTATION, balancer.STANDBY)  # one that stands by does so because somebody wants it to
             out = [f"{state} on {name}" for name, state in self.rotation.items() if state not in well]
-            found += [", ".join(out)] if out else []
+            if out:
+                states = set(self.rotation.values())
+                remedy = "deploy, the balancer too" if _UNKNOWN in states else "look at its engine and its network"
+                if states & {"DRAIN", "MAINT"}:
+                    remedy = "return it: tasks/undrain.py, or deploy"
+                found.append(f"{', '.join(out)}; {remedy}")
         return found
 
     def as_json(self) -> dict[str, Any]:
@@ -84,7 +90,7 @@ class EngineRow:
         return asdict(self) | {"findings": self.findings}
 
 
-IN_ROTATION = "in rotation"
+IN_ROTATION, _UNKNOWN = "in rotation", "not a server"
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,7 @@ def read(site: Site, plans: Mapping[str, EnginePlan], answers: Mapping[str, tupl
 
 
 def _of_engine(plan: EnginePlan) -> str:
-    curl = f"curl -sS --noproxy '*' -m {_ANSWER}"
+    curl = "curl -sS --noproxy '*' -m"
     health = shlex.quote(plan.url + catalog.engines()[plan.spec.engine].health_path)
     names = "|".join((*_RUNNING, *_QUEUED))
     return script(
@@ -185,8 +191,8 @@ def _of_engine(plan: EnginePlan) -> str:
         restarts=f"systemctl show -P NRestarts {UNIT}",
         since=f"""t=$(systemctl show -P ActiveEnterTimestamp {UNIT}) && [ -n "$t" ] && date -u -d "$t" +%Y-%m-%dT%H:%M:%SZ""",
         release=engine.release(CONTAINER),
-        health=f"{curl} -o /dev/null -w '%{{http_code}}' {health}",
-        metrics=f"{curl} {shlex.quote(f'{plan.url}/metrics')} | grep -E '^({names})[{{ ]'",
+        health=f"{curl} {_HEALTH} -o /dev/null -w '%{{http_code}}' {health}",
+        metrics=f"{curl} {_ANSWER} {shlex.quote(f'{plan.url}/metrics')} | grep -E '^({names})[{{ ]'",
         drained=deliberate.READ,
         events=f"tail -n {_EVENTS} {EVENTS_FILE}",
         lock=f"( {fleet_lock.look()} )",
@@ -230,7 +236,7 @@ def _balancer(name: str, found: dict[str, list[str]], problem: str) -> BalancerR
 def _rotation(host: str, balancers: tuple[BalancerRow, ...]) -> dict[str, str]:
     """What each balancer does with a host; one that cannot be asked or does not run has a finding of its own."""
     running = [one for one in balancers if one.running]
-    return {one.host: _state(one.servers[host]) if host in one.servers else "not a server" for one in running}
+    return {one.host: _state(one.servers[host]) if host in one.servers else _UNKNOWN for one in running}
 
 
 def _share(host: str, balancers: tuple[BalancerRow, ...]) -> dict[str, float]:

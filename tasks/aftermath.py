@@ -20,6 +20,7 @@ from barewind.operations.restore import gated, restore
 from barewind.operations.restore import running as release_of
 from barewind.operations.rotation import empty, hold, look, moved, put_back, stay, take_out
 from barewind.rollout import Batch
+from tasks import fleet_lock
 from tasks.fleet import fleet
 from tasks.survey import survey
 
@@ -69,12 +70,20 @@ class _End:
         self._became: dict[str, str] = {}
 
     def come(self, *, interrupted: bool) -> None:
-        """Do what is to be done, then say what is where."""
+        """Do what is to be done while the lock of the fleet is ours, then say what is where."""
         found = self._moved()
         failed = {one.name for one in self._state.failed_hosts}
         self._became = {one.host: "failed" if one.host in failed else _DONE[one.stage] for one in found}
+        try:
+            self._do(aftermath.steps(found, interrupted=interrupted), failed)
+        except LockLost as error:
+            logger.error(str(error))
+        self._say(failed)
+
+    def _do(self, steps: Sequence[Step], failed: set[str]) -> None:
         stuck = ""
-        for step in aftermath.steps(found, interrupted=interrupted):
+        for step in steps:
+            fleet_lock.check()
             one = self._state.inventory.get_host(step.host)
             if step.what == "restore" and stuck and step.host not in failed:
                 self._became[step.host] += f"; does not go back, since {stuck} could not"  # it serves: leave it
@@ -85,7 +94,6 @@ class _End:
                 stuck = step.host if step.what == "restore" else stuck
                 self._became[step.host] = f"{self._became[step.host]}; {step.what}: {error}"
                 logger.error(f"{one.print_prefix}{step.host}: {step.what}: {error}")
-        self._say(failed)
 
     def _moved(self) -> list[Moved]:
         found = []
@@ -115,11 +123,12 @@ class _End:
             hold(self._state, one, step.host, self._balancers)
             became[step.host] = "failed, out of the balancers"
         elif step.what == "finish":
-            gated(self._state, one, fleet().plans[step.host])
+            gated(self._state, one, fleet().plans[step.host], why=fleet().site.reason)
             self._return(one)
             became[step.host] = "returned as it is"
         else:
             self._empty(one)
+            fleet_lock.check()  # requests may have taken their time
             release = restore(self._state, one, fleet().plans[step.host], self._release(step.host) or "")
             if step.host not in self._held:
                 self._return(one)
@@ -136,6 +145,7 @@ class _End:
             raise BarewindError("does not leave the balancers, see above")
 
     def _return(self, one: Host) -> None:
+        fleet_lock.check()  # a gate takes minutes
         if not put_back(self._state, one, one.name, self._balancers):
             raise BarewindError("does not return to the balancers, see above")
 

@@ -51,8 +51,8 @@ def drain(hosts: tuple[str, ...]) -> None:
 
 @once
 def to_return() -> Mapping[str, Gate]:
-    """The engine hosts of this run that are drained on purpose, or get no requests for another reason, and the gates of
-    what they run, planned or not.
+    """The engine hosts of this run that are drained on purpose or on some balancer, or get no requests for another
+    reason, and the gates of what they run, planned or not.
 
     Raises:
         PyinfraError: a balancer does not answer, or on one of them no engine runs.
@@ -67,6 +67,7 @@ def to_return() -> Mapping[str, Gate]:
         if name in survey()
         and (
             rollout.mark(name) is not None
+            or balancer.kept_out(rotations, name)
             or (balancer.known(rotations, name) and not balancer.available(rotations, name))
         )
     ]
@@ -99,4 +100,8 @@ def _undo(new: list[str]) -> None:
         if moved.get(one) == "leaving":
             stay(state, one, name, rollout.balancers())
         if moved.get(one) != "out":
-            run(state, one, marks.ABSENT)
+            answer = run(state, one, marks.ABSENT)
+            if answer.problem:
+                logger.error(
+                    f"{name}: its mark as drained on purpose stays ({answer.problem}); once it answers: tasks/undrain.py"
+                )

@@ -13,6 +13,8 @@ from barewind.operations.fleet_lock import Lease, Watch, asker, keep
 from tasks.fleet import fleet
 from tasks.once import once
 
+_lease: Lease | None = None  # of this run
+
 
 def take() -> None:
     """Take it on every balancer and on the engine hosts of this run, until the run ends; the first host here does it for all.
@@ -27,9 +29,20 @@ def take() -> None:
         raise PyinfraError(f"nothing was changed\n{problem}")
 
 
+def check() -> None:
+    """Look whether it is still ours; a run that took none has nothing to lose.
+
+    Raises:
+        LockLost: it is not, nothing more may be done.
+    """
+    if _lease is not None:
+        _lease.check()
+
+
 @once
 def _take() -> str:
     """Why it cannot be had; empty when it is ours."""
+    global _lease
     site, state = fleet().site, ctx_state.get()
     engines = sorted(one.name for one in state.inventory.get_active_hosts() if one.name in site.engines)
     owner = fleet_lock.this_process(sys.argv, site.reason)
@@ -39,6 +52,7 @@ def _take() -> str:
         lease.take()
     except BarewindError as error:
         return str(error)
+    _lease = lease
     state.add_callback_handler(Watch(lease))
     keep(lease)
     return ""

@@ -16,6 +16,7 @@ from pyinfra.context import ctx_host
 from barewind import gates, going_back, history, render
 from barewind.errors import BarewindError
 from barewind.facts.history import ReleaseHistory
+from barewind.gates import Gate
 from barewind.going_back import Ran
 from barewind.history import Record
 from barewind.operations.gate import passed
@@ -35,10 +36,11 @@ _LOOKS = 1800  # seconds beyond the time limit: the last looks of a gate may tak
 
 @dataclass(frozen=True)
 class Rollback:
-    """The whole run: its batches, and the record that each host goes back to."""
+    """The whole run: its batches, the record that each host goes back to, and the gate of every host, also if it only returns."""
 
     batches: tuple[Batch, ...]
     records: Mapping[str, Record]
+    gates: Mapping[str, Gate]
 
 
 @once
@@ -49,9 +51,9 @@ def plan() -> Rollback:
         PyinfraError: there is no way back for a host, or as for a deploy.
     """
     try:
-        ran = _ran()
-        targets = going_back.targets(ran, fleet().site.release)
-        records = _records({one.host: one for one in ran}, targets.releases)
+        ran = {one.host: one for one in _ran()}
+        targets = going_back.targets(list(ran.values()), fleet().site.release)
+        records = _records(ran, targets.releases)
     except BarewindError as error:
         raise PyinfraError(f"nothing was changed\n{error}") from error
     for note in targets.notes:
@@ -68,7 +70,7 @@ def plan() -> Rollback:
     batches = rollout.plan_for(reasons, release, watched=False).batches
     if any(records[name].release != fleet().plans[name].release for name in records):
         logger.warning("--> group data and lock still say otherwise: the next deploy goes forward again")
-    return Rollback(batches, records)
+    return Rollback(batches, records, {name: _gate(one, records.get(name)) for name, one in ran.items()})
 
 
 @deploy("Image")
@@ -97,20 +99,22 @@ def serve(hosts: Hosts) -> None:
 
 @deploy("Gate")
 def gate(hosts: Hosts) -> None:
-    """Hosts pass the gate of their record; of those that only return, that of their plan."""
-    wanted, record = engine_plan(hosts), _record(hosts)
+    """Hosts pass the gate of their record; those that only return, that of what they run."""
+    wanted = engine_plan(hosts)
     if wanted is None:
         return
-    why = going_back.why(fleet().site.reason)
-    passed(
-        name="Engine answers",
-        gate=gates.of(wanted, render.UNIT) if record is None else gates.of_record(record, wanted, render.UNIT),
-        by=history.controller(),
-        why=why,
-        _timeout=wanted.spec.startup_timeout + _LOOKS,
-    )
+    one, why = plan().gates[host.name], going_back.why(fleet().site.reason)
+    limit = wanted.spec.startup_timeout + _LOOKS
+    passed(name="Engine answers", gate=one, by=history.controller(), why=why, _timeout=limit)
+    serve_release(one.release, why)  # one that only returns: the run that began it ended before it noted this
+
+
+def _gate(one: Ran, record: Record | None) -> Gate:
+    """The gate of what a host goes back to; without, of what it runs or was about to, planned or not."""
+    wanted = fleet().plans[one.host]
     if record is not None:
-        serve_release(record.release, why)
+        return gates.of_record(record, wanted, render.UNIT)
+    return gates.of_running(one.current or str(wanted.release), one.records, wanted, render.UNIT)
 
 
 def _record(hosts: Hosts) -> Record | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pyinfra import host
 from pyinfra.api import deploy
 
 from barewind import history, render
+from barewind.gates import Gate
 from barewind.history import Record
 from barewind.operations.history import begun, serves
 from barewind.plan import CONTAINER
@@ -25,6 +29,13 @@ def serve(hosts: Hosts = EVERY) -> None:
     plan = engine_plan(hosts)
     if plan is not None and plan.release is not None:
         serve_release(plan.release, fleet().site.reason)
+
+
+@deploy("History")
+def served(now: Mapping[str, Gate], hosts: Hosts = EVERY) -> None:
+    """Note that engine hosts serve what they have run all along: after a failure that somebody has mended by hand."""
+    if engine_plan(hosts) is not None and host.name in now:
+        serve_release(now[host.name].release, fleet().site.reason)
 
 
 def begin_record(record: Record, why: str | None) -> None:

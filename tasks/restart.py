@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from barewind.operations.barrier import barrier
-from tasks import engine, fleet_lock, gate, restarting, rollout
+from tasks import engine, fleet_lock, gate, history, restarting, rollout
 
 fleet_lock.take()
 batches, gates = restarting.plan()
@@ -12,5 +12,6 @@ for batch in host.loop(batches):
     rollout.take_out(batch)
     engine.restart(batch.hosts)
     gate.unchanged(gates, batch.hosts)
+    history.served(gates, batch.hosts)
     rollout.put_back(batch)
     barrier(name="The batch serves")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from pyinfra import host, inventory, logger, state
 from pyinfra.api import deploy
@@ -20,7 +20,7 @@ from barewind.operations.rotation import look, returned, taken_out
 from barewind.rollout import LEFT_OUT, Batch, HostState
 from barewind.spec import EngineSpec
 from tasks import aftermath, drivers
-from tasks.fleet import engine_plan, fleet
+from tasks.fleet import Hosts, engine_plan, fleet
 from tasks.once import once
 from tasks.survey import survey
 
@@ -31,13 +31,15 @@ Reasons = Callable[[str], list[str]]  # of a host's name: why it must leave serv
 class Rollout:
     """The whole run. `quiet` hosts need nothing that what they serve would notice; `free` ones are those and the idle.
 
-    `held` are drained on purpose though a balancer does not know it: one that is new, or has forgotten.
+    `held` are drained on purpose though a balancer does not know it: one that is new, or has forgotten. `partly` serve, and
+    these balancers keep them out nobody knows why: a run before could not reach it, or somebody's hand.
     """
 
     batches: tuple[Batch, ...]
     quiet: frozenset[str]
     free: frozenset[str]
     held: frozenset[str] = frozenset()
+    partly: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @once
@@ -47,7 +49,10 @@ def plan() -> Rollout:
     Raises:
         PyinfraError: a balancer does not answer, or the change would end the service.
     """
-    return plan_for(_reasons, lambda name: fleet().plans[name].release)
+    found = plan_for(_reasons, lambda name: fleet().plans[name].release)
+    for name, where in found.partly.items():
+        logger.info(f"--> {name}: drained on {', '.join(where)}; returns there when it has passed its gate")
+    return found
 
 
 def plan_for(reasons: Reasons, release: Callable[[str], str | None], *, watched: bool = True) -> Rollout:
@@ -67,6 +72,8 @@ def plan_for(reasons: Reasons, release: Callable[[str], str | None], *, watched:
         draining.check(rotations, batches, allowed=allowed)
     except BarewindError as error:
         raise PyinfraError(f"nothing was changed\n{error}") from error
+    if unknown := _unknown_drains(rotations):
+        raise PyinfraError("nothing was changed\n" + "\n".join(unknown))
     for line in rollout.describe(states, batches):
         logger.info(f"--> {line}")
     for one in states:
@@ -77,12 +84,14 @@ def plan_for(reasons: Reasons, release: Callable[[str], str | None], *, watched:
     moved = {name for batch in batches for name in batch.hosts}
     idle = {name for batch in batches for name in batch.hosts if name not in batch.in_service}
     quiet = {name for name in site.engines if name in survey() and name not in moved}
+    partly = {name: _keeping_out(rotations, name) for name in sorted(quiet) if mark(name) is None}
     aftermath.watch(batches, {one.host: one.group for one in states}, release)
     return Rollout(
         batches=batches,
         quiet=frozenset(quiet),
         free=frozenset(quiet | idle),
         held=frozenset(one.host for one in states if one.held and _forgotten(rotations, one.host)),
+        partly={name: where for name, where in partly.items() if where},
     )
 
 
@@ -91,7 +100,8 @@ def take_out(batch: Batch) -> None:
     """Have no balancer send requests to the hosts of a batch, and wait until they have none."""
     engine = engine_plan()
     if engine is not None and host.name in batch.drained:
-        leave(f"Batch {batch.number} of {batch.of}: leave the balancers", drain(engine.spec, batch.drained))
+        how = replace(drain(engine.spec, batch.drained), group=_members(_group(host.name)))
+        leave(f"Batch {batch.number} of {batch.of}: leave the balancers", how)
 
 
 @deploy("Rotation")
@@ -124,6 +134,13 @@ def hold(hosts: frozenset[str]) -> None:
     engine = engine_plan()
     if engine is not None and host.name in hosts:
         leave("Drained on purpose", Drain(timeout=engine.spec.drain_timeout, policy="proceed", allow_downtime=True))
+
+
+@deploy("Rotation")
+def rejoin(hosts: Hosts) -> None:
+    """Have every balancer send requests to hosts that serve and that only some kept out."""
+    if engine_plan(hosts) is not None:
+        back("Return to every balancer")
 
 
 def leave(name: str, how: Drain) -> None:
@@ -170,8 +187,10 @@ def _states(rotations: Mapping[str, Rotation], reasons: Reasons, *, watched: boo
     found = []
     for name, spec in fleet().site.engines.items():
         known = balancer.known(rotations.values(), name)
-        serving = balancer.serving(rotations.values(), name) and not _stopped(name)
         marked = mark(name)
+        # A balancer that sends it requests though another keeps it out on purpose has forgotten, and is told again.
+        forgotten = marked is not None and balancer.kept_out(rotations.values(), name)
+        serving = balancer.serving(rotations.values(), name) and not _stopped(name) and not forgotten
         why = reasons(name)
         standby = balancer.standby(rotations.values(), name)
         well = serving or (standby and balancer.available(rotations.values(), name))
@@ -196,6 +215,23 @@ def _states(rotations: Mapping[str, Rotation], reasons: Reasons, *, watched: boo
     return found
 
 
+def _keeping_out(rotations: Mapping[str, Rotation], name: str) -> list[str]:
+    return [lb for lb, found in rotations.items() if balancer.kept_out([found], name)]
+
+
+def _unknown_drains(rotations: Mapping[str, Rotation]) -> list[str]:
+    """Balancers of this run that would send requests to a host that another keeps out, because the host is not in it."""
+    active = {one.name for one in state.inventory.get_active_hosts()}
+    drained = {name: _keeping_out(rotations, name) for name in fleet().site.engines if name not in active}
+    return [
+        f"{lb}: would send requests to {name}, which is drained on {', '.join(where)}; let this run include {name} "
+        "(--limit), which keeps it out or returns it"
+        for lb, found in rotations.items()
+        for name, where in drained.items()
+        if lb in active and where and name not in found.servers
+    ]
+
+
 def _forgotten(rotations: Mapping[str, Rotation], name: str) -> bool:
     """Whether some balancer would send a host requests as soon as its health check passes."""
     return any(name not in found.servers or found.servers[name].admin is Admin.READY for found in rotations.values())
@@ -218,6 +254,11 @@ def _reasons(name: str) -> list[str]:
     if running(name) != engine.release:
         found.append(f"release {running(name) or 'none'} -> {engine.release}")
     return found
+
+
+def _members(group: str) -> dict[str, int | str]:
+    """The hosts of a group that count for its capacity, and how many of them may be out by each one's max_unavailable."""
+    return {name: spec.max_unavailable for name, spec in fleet().site.engines.items() if _group(name) == group}
 
 
 def _group(name: str) -> str:

@@ -12,7 +12,7 @@ from barewind.facts import engine, script, split
 from barewind.gates import BASIC, Gate, Seen
 from barewind.plan import CONTAINER
 
-_HEALTH = 60  # seconds; a loaded engine may take 40 for it
+_HEALTH = 60  # seconds; one that is loaded answers late
 _ANSWER = 120  # seconds for the few tokens of a probe; a loaded 128B engine answers within a few
 _PAUSE = 2  # seconds between two attempts
 _EVENTS = 200  # lines

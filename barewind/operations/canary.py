@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from time import monotonic
 
 import gevent
@@ -12,14 +13,23 @@ from pyinfra import logger
 from pyinfra.api import FunctionCommand, Host, State, operation
 
 from barewind import balancer, canary, history
-from barewind.canary import Counted
+from barewind.canary import Counted, Verdict
 from barewind.errors import BarewindError
 from barewind.gates import Gate
 from barewind.operations.rotation import look
 from barewind.operations.shell import run
 
 _INTERVAL = 5.0  # seconds between looks
-_MISSED = 3  # looks in a row that may find its health wanting: one can be late under load
+_MISSED = 3  # looks in a row that find its health wanting, or find out nothing: one can be late under load
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How it was when it returned. `watching` are the balancers that have it: another one tells nothing about it."""
+
+    watching: list[str]
+    counters: Mapping[str, Mapping[str, Counted]]
+    unit: str
 
 
 @operation(is_idempotent=False)
@@ -44,40 +54,58 @@ def baked(server: str, balancers: list[str], seconds: int, gate: Gate) -> Genera
 def bake(state: State, host: Host, server: str, balancers: list[str], seconds: int, gate: Gate) -> bool:
     """Watch; False, said and noted in the host's history, when the server does not do well."""
     begun = monotonic()
-    try:
-        said, well = _watch(state, host, server, balancers, seconds, gate)
-    except BarewindError as error:
-        said, well = str(error), False
+    verdict = _watch(state, host, server, balancers, seconds, gate)
     waited = f"{monotonic() - begun:.0f} s"
-    if well:
-        host.log(f"has served well for {waited}: {said}")
+    if verdict.good:
+        host.log(f"has served well for {waited}: {verdict.said}")
         return True
-    run(state, host, history.failed(gate.release, f"as a canary, after {waited}: {said}"))
-    logger.error(f"{host.print_prefix}{host.name}: the canary does not do well: {said}, {waited} after its return")
+    run(state, host, history.failed(gate.release, f"as a canary, after {waited}: {verdict.said}"))
+    logger.error(
+        f"{host.print_prefix}{host.name}: the canary does not do well: {verdict.said}, {waited} after its return"
+    )
     return False
 
 
-def _watch(state: State, host: Host, server: str, balancers: list[str], seconds: int, gate: Gate) -> tuple[str, bool]:
-    """What there is to say, and whether it does well."""
+def _watch(state: State, host: Host, server: str, balancers: list[str], seconds: int, gate: Gate) -> Verdict:
+    """Whether it does well for so long, and what there is to say."""
     begun, missed = monotonic(), 0
-    # A balancer that does not have it tells nothing about it.
-    watching = [name for name, found in look(state, balancers).items() if balancer.known([found], server)]
-    before, start = counted(state, watching), _unit(state, host, gate.unit)
-    verdict = canary.judge([server], before, before)
+    start: _Start | None = None
+    verdict = Verdict(True, "")
     host.log(f"is watched for {seconds} s")
-    while (waited := monotonic() - begun) < seconds:
-        gevent.sleep(min(_INTERVAL, seconds - waited))
-        now = _unit(state, host, gate.unit)
-        if now and now != start:
-            return f"its unit was at {start}, and is at {now}", False
-        well = now and _healthy(state, host, gate) and _in_rotation(state, watching, server)
-        missed = 0 if well else missed + 1
-        if missed >= _MISSED:
-            return "its health check fails", False
-        verdict = canary.judge([server], before, counted(state, watching))
-        if not verdict.good:
-            break
-    return verdict.said, verdict.good
+    while True:
+        try:
+            start = start or _begin(state, host, server, balancers, gate)
+            verdict = _look(state, host, server, start, gate)
+            missed = 0
+        except BarewindError as error:
+            missed += 1
+            if missed >= _MISSED:
+                return Verdict(False, f"{error}; {missed} looks in a row")
+        left = seconds - (monotonic() - begun)
+        if not verdict.good or (left <= 0 and not missed):
+            return verdict
+        gevent.sleep(min(_INTERVAL, left) if left > 0 else _INTERVAL)
+
+
+def _begin(state: State, host: Host, server: str, balancers: list[str], gate: Gate) -> _Start:
+    watching = [name for name, found in look(state, balancers).items() if balancer.known([found], server)]
+    return _Start(watching, counted(state, watching), _unit(state, host, gate.unit))
+
+
+def _look(state: State, host: Host, server: str, start: _Start, gate: Gate) -> Verdict:
+    """How it does now.
+
+    Raises:
+        BarewindError: it or a balancer does not answer, its health check fails, or it gets no requests: for a moment, maybe.
+    """
+    now = _unit(state, host, gate.unit)
+    if now != start.unit:
+        return Verdict(False, f"its unit was at {start.unit}, and is at {now}")
+    verdict = canary.judge([server], start.counters, counted(state, start.watching))
+    if verdict.good:
+        _check_health(state, host, gate)
+        _check_rotation(state, start.watching, server)
+    return verdict
 
 
 def counted(state: State, balancers: list[str]) -> Mapping[str, Mapping[str, Counted]]:
@@ -104,17 +132,24 @@ def counted(state: State, balancers: list[str]) -> Mapping[str, Mapping[str, Cou
 
 
 def _unit(state: State, host: Host, unit: str) -> str:
-    """Its state and how often it was restarted, as systemd writes it; empty when the host does not answer."""
+    """Its state and how often it was restarted, as systemd writes it."""
     answer = run(state, host, f"systemctl show -p ActiveState -p NRestarts {shlex.quote(unit)}")
+    if answer.problem:
+        raise BarewindError(f"its host does not say how its unit is ({answer.problem})")
     return " ".join(answer.output.split())
 
 
-def _healthy(state: State, host: Host, gate: Gate) -> bool:
+def _check_health(state: State, host: Host, gate: Gate) -> None:
     command = f"curl -fsS --noproxy '*' -m 30 -o /dev/null {shlex.quote(gate.url + gate.health)}"
-    return not run(state, host, command).problem
+    problem = run(state, host, command).problem
+    if problem:
+        raise BarewindError(f"its health check fails ({problem})")
 
 
-def _in_rotation(state: State, balancers: list[str], server: str) -> bool:
-    return all(
-        found.servers[server].in_rotation for found in look(state, balancers).values() if server in found.servers
-    )
+def _check_rotation(state: State, balancers: list[str], server: str) -> None:
+    rotations = look(state, balancers)
+    out = [
+        name for name, found in rotations.items() if server in found.servers and not found.servers[server].in_rotation
+    ]
+    if out:
+        raise BarewindError(f"gets no requests from {', '.join(out)}")

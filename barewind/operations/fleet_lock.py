@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from time import monotonic
 
 import gevent
 from gevent.pool import Pool
@@ -38,7 +38,7 @@ class Lease:
         self._hosts = hosts
         self._ask = ask
         self._runs: dict[str, str] = {}  # host -> the time since its start, as it names it
-        self._renewed = monotonic()
+        self._renewed = _now()
 
     def take(self) -> None:
         """Take it everywhere, or nowhere.
@@ -52,7 +52,7 @@ class Lease:
         except BarewindError:
             self.give_back()
             raise
-        self._renewed = monotonic()
+        self._renewed = _now()
 
     def renew(self) -> None:
         """Say that this run lives, to every host; one that cannot be asked now is asked next time. Sets `lost`."""
@@ -71,12 +71,24 @@ class Lease:
                 self.lost = f"{name}: somebody has removed it (barewind unlock)"
             else:
                 self._runs[name] = answer.run
-        self._renewed = monotonic()
+        self._renewed = _now()
 
     def refresh(self) -> None:
         """Renew it unless that has just been done: nothing else renews it while the user is asked a question."""
-        if monotonic() - self._renewed > _FRESH:
+        if _now() - self._renewed > _FRESH:
             self.renew()
+
+    def check(self) -> None:
+        """Look whether it is still ours.
+
+        Raises:
+            LockLost: it is not.
+        """
+        self.refresh()
+        if self.lost:
+            raise LockLost(
+                f"the lock of the fleet is lost: {self.lost}. Nothing more is done; see: barewind status INVENTORY"
+            )
 
     def give_back(self) -> None:
         """Remove what is ours of it. On a host that cannot be asked the lease ends by itself."""
@@ -127,11 +139,7 @@ class Watch(BaseStateCallback):
         Raises:
             LockLost: it is no longer ours.
         """
-        self._lease.refresh()
-        if self._lease.lost:
-            raise LockLost(
-                f"the lock of the fleet is lost: {self._lease.lost}. Nothing more is done; see: barewind status INVENTORY"
-            )
+        self._lease.check()
 
 
 def keep(lease: Lease) -> None:
@@ -159,3 +167,8 @@ def asker(state: State) -> Ask:
         return dict(zip(commands, Pool(len(commands) or 1).map(one, commands), strict=True))
 
     return ask
+
+
+def _now() -> float:
+    """Seconds that go on while this machine sleeps: on Linux, those of `time.monotonic` do not."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -8,7 +8,7 @@ from typing import Any
 from pyinfra.api import Host, State
 from pyinfra.api.exceptions import FactProcessError
 
-from barewind import gates, going_back, history
+from barewind import evaluation, gates, going_back, history
 from barewind.errors import BarewindError
 from barewind.facts import engine
 from barewind.facts.history import ReleaseHistory
@@ -43,16 +43,21 @@ def restore(state: State, host: Host, plan: EnginePlan, failed: str) -> str:
     return release
 
 
-def gated(state: State, host: Host, plan: EnginePlan) -> None:
-    """Wait until a host passes the gate of what it runs.
+def gated(state: State, host: Host, plan: EnginePlan, *, why: str | None = None) -> None:
+    """Wait until a host passes the gate of what it runs, and note that it serves.
+
+    The planned release is evaluated if it is new there, as in a deploy.
 
     Raises:
-        BarewindError: it does not.
+        BarewindError: it does not, or that cannot be noted.
     """
     known = _history(state, host)
-    problem = check(state, host, gates.of_running(known["release"] or str(plan.release), known["records"], plan, UNIT))
+    gate = gates.of_running(known["release"] or str(plan.release), known["records"], plan, UNIT)
+    problem = check(state, host, gate, evaluation.of(plan) if gate.release == plan.release else None, why=why)
     if problem:
         raise BarewindError(problem)
+    if not history.serves(known["events"], gate.release):
+        _do(state, host, history.serving(gate.release, why=why), "its history cannot be written")
 
 
 def running(state: State, host: Host) -> str:

@@ -29,6 +29,8 @@ Stage = Literal["leaving", "out", "back"]
 
 # What this run has done to each host: whoever ends it early needs to know.
 moved: WeakKeyDictionary[Host, Stage] = WeakKeyDictionary()
+# The balancers that kept a host out already when it began to leave: they go on doing so if it stays.
+_kept_out: WeakKeyDictionary[Host, frozenset[str]] = WeakKeyDictionary()
 
 
 @operation(is_idempotent=False)
@@ -76,13 +78,14 @@ def look(state: State, balancers: list[str]) -> dict[str, Rotation]:
 
 
 def take_out(state: State, host: Host, server: str, balancers: list[str], drain: Drain) -> bool:
-    """Drain a server; False, and said so, when it did not leave, and then it gets requests as before."""
+    """Drain a server; False, and said so, when it did not leave, and then every balancer does with it what it did before."""
     try:
-        problem = _alone(state, balancers, drain)
+        now, problem = _free_to_go(state, balancers, drain)
     except BarewindError as error:
-        problem = str(error)
+        now, problem = {}, str(error)
     if problem:
         return _failed(host, f"{problem}. The host was not touched")
+    _kept_out[host] = frozenset(name for name, found in now.items() if balancer.kept_out([found], server))
     moved[host] = "leaving"
     try:
         problem = _drain(state, host, server, balancers, drain)
@@ -92,13 +95,15 @@ def take_out(state: State, host: Host, server: str, balancers: list[str], drain:
         moved[host] = "out"
         return True
     stay(state, host, server, balancers)
-    return _failed(host, f"{problem}. Its requests go on, the host was not touched")
+    before = "Its requests go on" if balancer.serving(now.values(), server) else "It gets none, as before"
+    return _failed(host, f"{problem}. {before}, the host was not touched")
 
 
 def stay(state: State, host: Host, server: str, balancers: list[str]) -> None:
-    """Put a server that was about to leave back wherever a balancer can be reached."""
+    """Put a server that was about to leave back on the balancers that had it in; those that cannot be reached are told of."""
     moved.pop(host, None)
-    for name in balancers:
+    kept_out = _kept_out.pop(host, frozenset())
+    for name in (one for one in balancers if one not in kept_out):
         try:
             _ask(state, [name], balancer.ready(server), balancer.read)
         except BarewindError as error:
@@ -149,16 +154,21 @@ def empty(state: State, host: Host, server: str, balancers: list[str], drain: Dr
         raise BarewindError(problem)
 
 
-def _alone(state: State, balancers: list[str], drain: Drain) -> str:
-    """Why a balancer would have nobody left; health checks that have not ended yet are waited for."""
+def _free_to_go(state: State, balancers: list[str], drain: Drain) -> tuple[dict[str, Rotation], str]:
+    """What every balancer does now, and why nobody may leave: one would have no server left, or the group too few.
+
+    Health checks that have not ended yet are waited for, and hosts that are only down for a moment.
+    """
     begun = monotonic()
     while True:
         now = look(state, balancers)
-        wait = balancer.settled(now, waited=monotonic() - begun, limit=_SETTLE)
+        waited = monotonic() - begun
+        wait = balancer.settled(now, waited=waited, limit=_SETTLE)
         if wait.outcome == "gave up":
-            return wait.said
-        if wait.outcome == "done":
-            return draining.emptying(now, drain)
+            return now, wait.said
+        few = draining.too_few(now, drain)
+        if wait.outcome == "done" and (not few or waited >= _SETTLE):
+            return now, few or draining.emptying(now, drain)
         gevent.sleep(_INTERVAL)
 
 

@@ -157,6 +157,22 @@ def test_what_pyinfra_lets_pass_with_status_0_is_refused(
     assert_refused(clone.pyinfra(file, "deploy.py", "-y", *options), said or "no host")
 
 
+@pytest.mark.parametrize("what", ["deploy.py", "tasks/gate.py", "tasks.gate.engines"])
+@pytest.mark.parametrize("flag", ["--no-wait", "--serial"])
+def test_an_order_that_knows_no_batches_is_refused(clone: Clone, flag: str, what: str) -> None:
+    clone.inventory(engines=[engine(1)], balancers=[balancer()])
+    done = clone.pyinfra("site.py", what, "-y", flag)
+    assert_refused(done, f"nothing was changed\n{flag}: ", "a rollout goes batch by batch; leave it out")
+    assert "Connecting to hosts" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("deploy.py", "--dry"), ("exec", "--", "uptime"), ("debug-inventory",)])
+def test_an_order_of_what_is_no_rollout_is_free(clone: Clone, arguments: tuple[str, ...]) -> None:
+    clone.inventory(engines=[engine(1)], balancers=[balancer()])
+    done = clone.pyinfra("--serial", "-y", "site.py", *arguments)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_host_whose_state_cannot_be_read_in_its_turn_ends_the_run_without_a_traceback(clone: Clone) -> None:
     broken = {"docker image ls": ["@@barewind:images"]}
     clone.inventory(engines=[engine(1, serving() | broken, accelerator_drivers="external")], balancers=[balancer()])

@@ -260,7 +260,7 @@ def test_who_serves() -> None:
     assert balancer.serving([blind, sees], "a")  # one balancer that has lost sight of it is no proof
     assert not balancer.serving([blind, ABSENT], "a")
     assert not balancer.serving([sees], "b")
-    assert [balancer.busy([blind, sees], name) for name in "abc"] == [False, True, False]
+    assert [balancer.kept_out([blind, sees], name) for name in "abc"] == [False, True, False]
     assert [balancer.known([blind, ABSENT], name) for name in "ab"] == [True, False]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from barewind.balancer import Admin, Health, Rotation, Server, Worker
-from barewind.draining import Drain, check, emptying
+from barewind.draining import Drain, check, emptying, too_few
 from barewind.errors import BarewindError
 from barewind.rollout import Batch
 
@@ -55,6 +55,28 @@ def test_a_host_of_weight_0_that_returns_serves_nobody() -> None:
     with pytest.raises(BarewindError, match="lb1: sends requests to a only"):
         check(seen, [batch(1, "b", serving=False), batch(2, "a")], allowed=[])
     assert not emptying(seen, Drain(60, together=("b",)))
+
+
+@pytest.mark.parametrize(
+    ("most", "states", "together", "refused"),
+    [
+        (1, {"a": "up", "b": "up", "c": "up"}, ("a",), False),
+        (1, {"a": "up", "b": "down", "c": "up"}, ("a",), True),
+        (1, {"a": "up", "b": "drained", "c": "up"}, ("a",), True),
+        (1, {"a": "up", "b": "standby", "c": "up"}, ("a",), False),
+        (2, {"a": "up", "b": "down", "c": "up"}, ("a",), False),
+        (2, {"a": "up", "b": "down", "c": "up", "d": "up"}, ("a", "c"), True),
+        ("50%", {"a": "up", "b": "down", "c": "up", "d": "up"}, ("a",), False),
+        (1, {"a": "drained", "b": "down", "c": "up"}, ("a",), False),  # it serves nobody: nothing is lost
+    ],
+)
+def test_a_group_that_has_lost_others_since_the_plan_keeps_the_rest(
+    most: int | str, states: dict[str, str], together: tuple[str, ...], refused: bool
+) -> None:
+    drain = Drain(60, together=together, group=dict.fromkeys("abcd", most))  # one of them no balancer has yet
+    said = too_few({"lb1": rotation(**states)}, drain)
+    assert bool(said) is refused
+    assert not refused or said.startswith("b out of rotation by now, and max_unavailable is ")
 
 
 def test_who_waits_as_long_as_it_takes_is_not_stopped_by_a_time_limit() -> None:

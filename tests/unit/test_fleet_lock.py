@@ -17,7 +17,7 @@ from barewind import fleet_lock, pyinfra_hooks
 from barewind.errors import BarewindError
 from barewind.fleet_lock import LEASE, Answer, Owner
 from barewind.operations import fleet_lock as holding
-from barewind.operations.fleet_lock import Lease, Watch
+from barewind.operations.fleet_lock import Lease, LockLost, Watch
 from barewind.operations.shell import Answer as Said
 from tests.unit.conftest import Shell
 
@@ -237,7 +237,7 @@ def test_a_run_that_has_lost_it_ends_before_its_next_step(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, then: str, said: str
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(holding, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(holding, "_now", lambda: clock[0])
     lease = hosts.lease(ANN, "lb1", "gpu1")
     lease.take()
     watch, nothing = Watch(lease), Any
@@ -249,6 +249,19 @@ def test_a_run_that_has_lost_it_ends_before_its_next_step(
     clock[0] = 300  # the user was asked, and took their time
     with pytest.raises(PyinfraError, match=f"the lock of the fleet is lost: lb1: {said}"):
         watch.operation_start(nothing, "op")  # type: ignore[arg-type]
+
+
+def test_the_time_that_this_machine_sleeps_counts(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(holding.time, "clock_gettime", lambda which: clock[0] * (which == holding.time.CLOCK_BOOTTIME))
+    monkeypatch.setattr(holding.time, "monotonic", lambda: 0.0)
+    lease = hosts.lease(ANN, "lb1")
+    lease.take()
+    hosts.one("lb1", fleet_lock.give_back(ANN.token))
+    lease.check()
+    clock[0] = 300
+    with pytest.raises(LockLost):
+        lease.check()
 
 
 # --- The command -------------------------------------------------------------------------------------------------------

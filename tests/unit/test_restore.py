@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from barewind import canary as counting
-from barewind import gates
+from barewind import evaluation, gates
 from barewind.balancer import Admin, Health, Rotation, Server, Worker
 from barewind.errors import BarewindError
+from barewind.evaluation import Evaluation
+from barewind.gates import Gate
+from barewind.history import Event
 from barewind.operations import canary, restore
 from barewind.operations.shell import Answer
 from barewind.plan import plan_host
@@ -32,6 +35,7 @@ class Host:
     lacks: str = ""  # what it answers with a failure
     asked: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    events: list[Event] = field(default_factory=lambda: [*FIRST, *FAILED])
     name: str = "gpu-h1"
     print_prefix: str = ""
 
@@ -46,7 +50,7 @@ class Host:
         if "@@barewind:records" in command:
             unit = ["ActiveState=active"]
             records = [json.dumps(asdict(record(one, unit=f"# {one}\n", weights=("/w",)))) for one in (Z, A)]
-            events = [json.dumps(asdict(one)) for one in (*FIRST, *FAILED)]
+            events = [json.dumps(asdict(one)) for one in self.events]
             return Answer("\n".join(sections(records=records, events=events, state=unit, release=[self.running])), "")
         if "systemctl restart" in command:
             self.running = A
@@ -91,6 +95,62 @@ def test_an_earlier_release_that_does_not_pass_either_is_said(host: Host, monkey
     assert not any('"restored"' in one for one in host.asked)
 
 
+# --- A host that returns as it is -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Evaluation | None]]:
+    """The releases that were gated, and how each was evaluated."""
+    found: list[tuple[str, Evaluation | None]] = []
+
+    def check(state: object, of: object, gate: Gate, wanted: Evaluation | None, *, why: str | None) -> str:
+        del state, of, why
+        found.append((gate.release, wanted))
+        return "wrong" if host.lacks == "gate" else ""
+
+    monkeypatch.setattr(restore, "check", check)
+    return found
+
+
+STRICT = replace(PLAN, spec=engine_spec(accuracy_floor=0.9))
+
+
+def as_it_is(host: Host, running: str) -> list[str]:
+    host.running = running
+    restore.gated(host, host, STRICT, why="nightly")  # type: ignore[arg-type]
+    return [one for one in host.asked if '"serving"' in one]
+
+
+def test_the_planned_release_is_evaluated_and_noted(host: Host, asked: list[tuple[str, Evaluation | None]]) -> None:
+    noted = as_it_is(host, str(PLAN.release))
+    assert asked == [(PLAN.release, evaluation.of(STRICT))]
+    assert asked[0][1] is not None
+    assert len(noted) == 1
+    assert f'"release": "{PLAN.release}"' in noted[0]
+    assert "nightly" in noted[0]
+
+
+def test_another_release_is_not_evaluated(host: Host, asked: list[tuple[str, Evaluation | None]]) -> None:
+    assert as_it_is(host, A)
+    assert asked == [(A, None)]
+
+
+def test_what_was_last_seen_to_serve_is_not_noted_again(
+    host: Host, asked: list[tuple[str, Evaluation | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.events = FIRST
+    assert as_it_is(host, A) == []
+    assert asked
+
+
+def test_what_does_not_pass_is_not_noted(host: Host, asked: list[tuple[str, Evaluation | None]]) -> None:
+    host.lacks = "gate"
+    with pytest.raises(BarewindError, match="wrong"):
+        as_it_is(host, A)
+    assert asked
+    assert not any('"serving"' in one for one in host.asked)
+
+
 # --- The canary -------------------------------------------------------------------------------------------------------
 
 
@@ -101,6 +161,7 @@ class Watched:
     units: Callable[[float], str] = lambda clock: "ActiveState=active\nNRestarts=0\n"  # noqa: ARG005
     failed: Callable[[float], int] = lambda clock: 0  # noqa: ARG005
     healthy: Callable[[float], bool] = lambda clock: True  # noqa: ARG005
+    silent: Callable[[float], bool] = lambda clock: False  # noqa: ARG005 - the balancer
     clock: float = 0
     asked: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -124,7 +185,10 @@ class Watched:
         del state, host
         self.asked.append(command)
         if "systemctl show" in command:
-            return Answer(self.units(self.clock), "")
+            unit = self.units(self.clock)
+            return Answer(unit, "" if unit else "no route to host")
+        if "show stat" in command and self.silent(self.clock):
+            return Answer("", "connection reset")
         if "show stat" in command:
             count = int(self.clock)
             rows = f"engines,gpu1,{count},{self.failed(self.clock)},0,0\nengines,gpu2,{count},0,0,0"
@@ -139,7 +203,14 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[bool, Watched]
         servers = {name: Server(name, Admin.READY, Health.UP, 0, 0) for name in ("gpu1", "gpu2")}
         rotation = Rotation((Worker(1, True, servers),))
         monkeypatch.setattr(canary, "run", made.run)
-        monkeypatch.setattr(canary, "look", lambda _, names: dict.fromkeys(names, rotation))
+
+        def look(state: object, names: list[str]) -> dict[str, Rotation]:
+            del state
+            if made.silent(made.clock):
+                raise BarewindError("lb1: the balancer does not answer (connection reset)")
+            return dict.fromkeys(names, rotation)
+
+        monkeypatch.setattr(canary, "look", look)
         monkeypatch.setattr(canary, "monotonic", lambda: made.clock)
         monkeypatch.setattr(canary.gevent, "sleep", made.sleep)
         monkeypatch.setattr(canary.logger, "error", made.said.append)
@@ -180,6 +251,33 @@ def test_one_late_health_check_is_forgiven_three_are_not(watch: Callable[..., tu
 
 def test_a_host_that_cannot_be_asked_for_a_moment_is_forgiven(watch: Callable[..., tuple[bool, Watched]]) -> None:
     assert watch(units=lambda clock: "" if clock == 50 else "ActiveState=active\nNRestarts=0\n")[0]
+
+
+@pytest.mark.parametrize("first", [0, 50, 600])
+def test_a_balancer_that_does_not_answer_twice_is_forgiven(
+    watch: Callable[..., tuple[bool, Watched]], first: int
+) -> None:
+    good, host = watch(silent=lambda clock: first <= clock <= first + 5)
+    assert good
+    assert host.clock == max(600, first + 10)  # it does not end on a look that has found out nothing
+
+
+@pytest.mark.parametrize("first", [0, 50])
+def test_a_balancer_that_goes_on_not_answering_is_not(watch: Callable[..., tuple[bool, Watched]], first: int) -> None:
+    good, host = watch(silent=lambda clock: clock >= first)
+    assert not good
+    assert host.clock == first + 10
+    assert "lb1: " in host.said[-1]
+    assert "(connection reset); 3 looks in a row" in host.said[-1]
+
+
+def test_a_host_that_does_not_answer_at_the_first_look_is_asked_again(
+    watch: Callable[..., tuple[bool, Watched]],
+) -> None:
+    assert watch(units=lambda clock: "" if clock < 10 else "ActiveState=active\nNRestarts=0\n")[0]
+    good, host = watch(units=lambda clock: "")  # noqa: ARG005
+    assert not good
+    assert "its host does not say how its unit is (no route to host); 3 looks in a row" in host.said[-1]
 
 
 def test_the_counters_are_asked_of_the_current_process() -> None:

@@ -23,7 +23,7 @@ class Balancer:
     silent: bool = False
     late: int = 0  # requests that are counted only after the first look of a drain
 
-    def answer(self, command: str) -> Rotation:
+    def answer(self, command: str, others: dict[str, Health]) -> Rotation:
         if self.silent:
             raise BarewindError("lb2: the balancer does not answer (no route to host)")
         if "state drain" in command:
@@ -34,7 +34,8 @@ class Balancer:
         self.sessions = max(0, self.sessions - 1)
         if "state drain" in command:
             self.sessions, self.late = self.sessions + self.late, 0
-        return Rotation((Worker(12, True, {"gpu1": server}),))
+        beside = {name: Server(name, Admin.READY, health, 0, 0) for name, health in others.items()}
+        return Rotation((Worker(12, True, {"gpu1": server, **beside}),))
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Fleet:
     clock: float = 0
     name: str = "gpu1"
     print_prefix: str = ""
+    others: dict[str, Health] = field(default_factory=dict)  # servers beside it
     __hash__ = object.__hash__  # as pyinfra's hosts have it
 
     def log(self, text: str) -> None:
@@ -60,7 +62,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
         made.clock += seconds
 
     def ask(state: Any, names: list[str], command: str, read: Any) -> dict[str, Rotation]:
-        return {name: made.balancers[name].answer(command) for name in names}
+        return {name: made.balancers[name].answer(command, made.others) for name in names}
 
     monkeypatch.setattr(rotation, "_ask", ask)
     monkeypatch.setattr(rotation, "monotonic", lambda: made.clock)
@@ -148,6 +150,28 @@ def test_a_balancer_that_does_not_answer_keeps_the_host_in_rotation_on_the_other
     assert not take_out(fleet)
     assert fleet.balancers["lb1"].admin is Admin.READY
     assert "lb2: the balancer does not answer (no route to host)" in fleet.said[-1]
+
+
+def test_a_host_that_was_out_already_stays_out_when_its_drain_is_given_up(fleet: Fleet) -> None:
+    fleet.balancers["lb1"].admin = Admin.DRAIN
+    fleet.balancers["lb2"].sessions = 1000
+    assert not take_out(fleet, timeout=30)
+    assert [one.admin for one in (fleet.balancers["lb1"], fleet.balancers["lb2"])] == [Admin.DRAIN, Admin.READY]
+    fleet.balancers["lb2"].admin = Admin.DRAIN
+    assert not take_out(fleet, timeout=30)
+    assert all(one.admin is Admin.DRAIN for one in fleet.balancers.values())
+    assert "It gets none, as before, the host was not touched" in fleet.said[-1]
+
+
+def test_a_group_that_has_lost_others_meanwhile_is_waited_for_and_then_keeps_the_host(fleet: Fleet) -> None:
+    drain = Drain(60, together=("gpu1",), allow_downtime=True, group={"gpu1": 1, "gpu2": 1})
+    fleet.others = {"gpu2": Health.DOWN}
+    assert not rotation.take_out(fleet, fleet, "gpu1", ["lb1", "lb2"], drain)  # type: ignore[arg-type]
+    assert fleet.clock >= 60
+    assert "gpu2 out of rotation by now, and max_unavailable is 1: gpu1 cannot leave as well" in fleet.said[-1]
+    assert all(one.admin is Admin.READY for one in fleet.balancers.values())
+    fleet.others = {"gpu2": Health.UP}
+    assert rotation.take_out(fleet, fleet, "gpu1", ["lb1", "lb2"], drain)  # type: ignore[arg-type]
 
 
 def test_a_return_waits_for_the_health_check(fleet: Fleet) -> None:
