@@ -204,10 +204,18 @@ def serves(events: Iterable[Event], release: str) -> bool:
 
 
 def previous(events: Iterable[Event], running: str | None) -> str | None:
-    """The release that served last before the one that runs now; None if the history knows no other."""
-    return next(
-        (one.release for one in reversed(list(events)) if one.event in _SERVES and one.release != running), None
-    )
+    """The release that served last before the one that runs now; None if the history knows no other.
+
+    One that was undone because it or its group failed does not count: nobody wants to go back to that.
+    """
+    served: list[str] = []
+    for one in events:
+        if one.event == "restored" and one.release in served:
+            while served[-1] != one.release:
+                served.pop()
+        elif one.event in _SERVES:
+            served.append(one.release)
+    return next((release for release in reversed(served) if release != running), None)
 
 
 def figures(events: Iterable[Event], release: str) -> Mapping[str, float]:

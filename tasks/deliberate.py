@@ -14,9 +14,10 @@ from barewind.draining import Drain
 from barewind.errors import BarewindError
 from barewind.gates import Gate
 from barewind.operations.deliberate import marked, unmarked
+from barewind.operations.fleet_lock import LockLost
 from barewind.operations.rotation import look, moved, stay
 from barewind.operations.shell import run
-from tasks import gate, rollout
+from tasks import fleet_lock, gate, rollout
 from tasks.fleet import Hosts, engine_plan, fleet
 from tasks.once import once
 from tasks.survey import survey
@@ -95,6 +96,11 @@ def _undo(new: list[str]) -> None:
     """A host that did not leave goes on as before, and must not look as if it had left."""
     if state.pool is not None:
         state.pool.kill(timeout=10)  # after Ctrl-C, drains go on beside us
+    try:
+        fleet_lock.check()
+    except LockLost as error:
+        logger.error(str(error))
+        return
     for name in new:
         one = state.inventory.get_host(name)
         if moved.get(one) == "leaving":

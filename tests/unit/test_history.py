@@ -183,6 +183,9 @@ def test_a_shell_variable_has_a_name() -> None:
         ([event("serving"), event("started", NEW), event("failed", NEW)], NEW, False, OLD),
         ([event("serving"), event("failed", NEW), event("restored")], OLD, True, None),
         ([event("serving", NEW), event("serving"), event("serving", NEW), event("serving")], OLD, True, NEW),
+        ([event("serving"), event("serving", NEW), event("restored")], OLD, True, None),  # its group went back
+        ([event("serving", "z1"), event("serving"), event("serving", NEW), event("restored")], OLD, True, "z1"),
+        ([event("restored")], OLD, True, None),
     ],
 )
 def test_what_the_events_say(events: list[Event], running: str, serves: bool, before: str | None) -> None:
