@@ -41,9 +41,11 @@ say() { printf '%s\\n' "$1" | socat -t 10 -T 10 - UNIX-CONNECT:SOCKET; }
 workers() { say 'show proc' | awk '
   /^# workers/ { age = "current"; next } /^# old workers/ { age = "old"; next } /^#/ { age = ""; next }
   age && NF { print $1, age }'; }
-case $(systemctl is-active haproxy.service) in
-inactive | failed | unknown) echo MARKabsent; echo MARKend; exit 0 ;;
-esac
+running() { case $(systemctl is-active haproxy.service) in inactive | failed | unknown) return 1 ;; esac; }
+if ! running; then
+  STOPPED
+  running || { echo MARKabsent; echo MARKend; exit 0; }
+fi
 tries=0
 while :; do
   before=$(workers)
@@ -117,13 +119,15 @@ def rotation() -> str:
 
 def drain(*servers: str) -> str:
     """Shell command that sends servers no new requests, in every process that knows them, and reads what `rotation` does.
+    A HAProxy that does not run begins with them drained, whoever starts it.
 
     Run it again to poll: a server that something else has put back meanwhile is taken out again.
 
     Raises:
         BarewindError: that is no server's name.
     """
-    return _script(*(f"set server {BACKEND}/{_name(server)} state {_LEAVE}" for server in servers))
+    names = [_name(server) for server in servers]
+    return _script(*(f"set server {BACKEND}/{name} state {_LEAVE}" for name in names), stopped=f"out {' '.join(names)}")
 
 
 def ready(*servers: str) -> str:
@@ -132,7 +136,8 @@ def ready(*servers: str) -> str:
     Raises:
         BarewindError: that is no server's name.
     """
-    return _script(*(f"set server {BACKEND}/{_name(server)} state ready" for server in servers))
+    names = [_name(server) for server in servers]
+    return _script(*(f"set server {BACKEND}/{name} state ready" for name in names), stopped=f"in {' '.join(names)}")
 
 
 def weigh(weights: Mapping[str, int]) -> str:
@@ -320,8 +325,10 @@ def _counts(left: Mapping[str, int]) -> str:
     return ", ".join(f"{number} on {balancer}" for balancer, number in left.items() if number) or "none"
 
 
-def _script(*commands: str) -> str:
+def _script(*commands: str, stopped: str = "") -> str:
+    """`stopped`: what the state program is told where HAProxy does not run."""
     values = {
+        "STOPPED": f"if [ -x {STATE_PROGRAM} ]; then {STATE_PROGRAM} {stopped} || exit 1; fi" if stopped else ":",
         "SOCKET": MASTER_SOCKET,
         "BACKEND": BACKEND,
         "MARK": _MARK,

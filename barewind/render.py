@@ -85,6 +85,7 @@ def haproxy_state_program() -> str:
         config_file=HAPROXY_FILE,
         master_socket=MASTER_SOCKET,
         backend=BACKEND,
+        weight=WEIGHT,
     )
 
 

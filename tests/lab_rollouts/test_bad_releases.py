@@ -26,6 +26,7 @@ from tests.lab_rollouts.fleet import (
     made,
     settled,
     status,
+    there,
 )
 from tests.lab_rollouts.load import under_load
 
@@ -123,6 +124,21 @@ def test_a_balancer_whose_haproxy_is_stopped_does_not_hinder_and_is_started(flee
     assert run.status == 0
     assert load.lost == []
     assert load.fewest["lb1"] >= 2
+    settled()
+    assert agreed(fleet.other).serves("engine1", fleet.other)
+
+
+def test_a_balancer_that_starts_during_an_upgrade_sends_the_host_nothing(fleet: Fleet) -> None:
+    hosts.exec("lb2", "systemctl stop haproxy")
+    with under_load(balancers=["lb1"]) as load:
+        begun = Begun("deploy.py", fleet.other, *limit("engine1", "lb1", "lb2"))
+        assert begun.says("Starting operation: Engine | Unit")
+        hosts.exec("lb2", "systemctl start haproxy")
+        meanwhile = there().rotation["lb2"]
+        run = begun.end()
+    assert meanwhile["engine1"] == "DRAIN"
+    assert run.status == 0
+    assert load.lost == []
     settled()
     assert agreed(fleet.other).serves("engine1", fleet.other)
 

@@ -82,6 +82,21 @@ def test_weights_that_were_set_remain_and_make_nobody_wait_for_a_check(save: Sav
     ]
 
 
+def test_while_it_does_not_run_servers_leave_and_return_and_keep_their_weights(save: Save, tmp_path: Path) -> None:
+    assert save("out gpu1 unknown").returncode == 0
+    assert saved(tmp_path) == [["gpu1", "-", "0", "8", "8000"]]
+    save("cold")
+    assert saved(tmp_path) == [["gpu1", "-", "0", "8", "8000"]]
+    assert save("in gpu1").returncode == 0
+    assert saved(tmp_path) == []
+    save("save", state_of(gpu1=f"{UP} 25", gpu2=DRAINED))
+    save("out gpu1")
+    assert [row[:4] for row in saved(tmp_path)] == [["gpu2", "-", "0", "8"], ["gpu1", "-", "0", "8"]]
+    save("in gpu1 gpu2")
+    rows = [row.split(" ") for row in (tmp_path / "saved").read_text().splitlines()[1:]]
+    assert [[row[number] for number in (3, 5, 6, 7, 8)] for row in rows] == [["gpu1", "1", "0", "25", "100"]]
+
+
 @pytest.mark.parametrize("before", [None, "", "garbage\n", "1\n3 engines 1 gpu1\n", "\0\0\0"])
 def test_before_a_start_a_missing_or_broken_file_becomes_an_empty_one(
     save: Save, tmp_path: Path, before: str | None
@@ -244,6 +259,24 @@ def test_a_drain_outlives_reloads_and_starts_and_health_only_reloads(haproxy: HA
     haproxy.stop(signal.SIGKILL)
     haproxy.start()
     assert all(state.startswith("ready") for state in states(haproxy.look()).values())
+
+
+def test_a_drain_while_it_does_not_run_holds_from_its_first_moment(haproxy: HAProxy, engines: list[int]) -> None:
+    haproxy.configure(gpu1=engines[0], gpu2=engines[1])
+    for moved in ({}, {"gpu1": 25}):
+        haproxy.start()
+        haproxy.until(balancer.settled)
+        haproxy.ask(balancer.weigh(moved))
+        haproxy.stop()
+        assert not balancer.read_drained(haproxy.ask(balancer.drain("gpu1")), "lb1", "gpu1").running
+        haproxy.start()
+        assert [state.split()[0] for state in states(haproxy.look()).values()] == ["drain", "ready"]
+        haproxy.stop()
+        haproxy.ask(balancer.ready("gpu1"))
+        haproxy.start()
+        assert states(haproxy.until(balancer.settled)) == {"gpu1": "ready up", "gpu2": "ready up"}
+        assert weights(haproxy.look()) == {"gpu1": 100, "gpu2": 100} | moved
+        haproxy.stop()
 
 
 def test_a_reload_takes_new_ports_and_servers_from_the_configuration(haproxy: HAProxy, engines: list[int]) -> None:
