@@ -55,7 +55,7 @@ def install() -> None:
     _check_start()
     _end_of_run()
     _close()
-    tune_sockets()
+    tune_connections()
 
 
 def at_end(call: Callable[[BaseException | None], None]) -> None:
@@ -77,9 +77,10 @@ def changes_hosts() -> bool:
     return _changes
 
 
-def tune_sockets() -> None:
-    """Make every SSH connection of this process send small packets at once, and end when its host has long been silent."""
-    connect = paramiko.Transport.__init__
+def tune_connections() -> None:
+    """Make every SSH connection of this process send small packets at once, end when its host has long been silent, and say so
+    when it ends just as a command begins: paramiko then raises what pyinfra takes for an error of its own."""
+    connect, open_channel = paramiko.Transport.__init__, paramiko.Transport.open_channel
 
     @functools.wraps(connect)
     def connect_tuned(self: paramiko.Transport, sock: Any, *args: Any, **kwargs: Any) -> None:
@@ -91,7 +92,15 @@ def tune_sockets() -> None:
                 if hasattr(socket, name):  # other systems than Linux lack some
                     self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
+    @functools.wraps(open_channel)
+    def open_channel_or_say(self: paramiko.Transport, *args: Any, **kwargs: Any) -> paramiko.Channel:
+        try:
+            return open_channel(self, *args, **kwargs)
+        except EOFError:
+            raise paramiko.SSHException("the connection has ended") from None
+
     paramiko.Transport.__init__ = connect_tuned  # type: ignore[method-assign]
+    paramiko.Transport.open_channel = open_channel_or_say  # type: ignore[method-assign]
 
 
 def _check_inventory() -> None:

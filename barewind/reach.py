@@ -19,9 +19,9 @@ class Hosts:
         from pyinfra_cli.inventory import make_inventory
         from pyinfra_cli.util import parse_cli_arg
 
-        from barewind.pyinfra_hooks import tune_sockets
+        from barewind.pyinfra_hooks import tune_connections
 
-        tune_sockets()
+        tune_connections()
         self._state = State()
         self._state.cwd = str(Path.cwd())
         config = Config()
