@@ -1,6 +1,7 @@
 # make setup   everything pinned, in .venv
 # make demo    the lab, the deploy, an answered request
-# make test    every test, the lab end to end included
+# make test    every test but those of the next line, the lab end to end included: about an hour
+# make test-rollouts   every rollout of three hosts under streaming load, those with broken releases and killed controllers too
 # make check   lint, types, unit tests: the fast loop
 # make lab-down   take the lab away without a trace
 
@@ -9,9 +10,10 @@ UV := 0.13.9
 DEMO := pyinfra inventory/lab.py deploy.py -y
 
 UNIT := $(wildcard tests/unit/test_*.py)
+ROLLOUTS := upgrade failing_hosts by_hand traffic
 SECOND := $(wildcard tests/unit/test_[bfo-s]*.py)
 
-.PHONY: setup demo test programs check lint types unit-first unit-second lab-down schema bench
+.PHONY: setup demo test test-rollouts programs check lint types unit-first unit-second lab-down schema bench
 
 setup: .venv/.complete
 
@@ -51,6 +53,9 @@ test: programs check
 	$(BIN)/pytest tests/lab
 	$(BIN)/pytest tests/lab_images
 	$(BIN)/pytest tests/lab_accelerators
+	$(BIN)/pytest $(ROLLOUTS:%=tests/lab_rollouts/test_%.py)
+
+test-rollouts: programs setup
 	$(BIN)/pytest tests/lab_rollouts
 
 # Some tests start a balancer or a registry of their own; the packages' services stay off.
