@@ -281,7 +281,8 @@ def test_prune_keeps_what_is_needed(fleet: None) -> None:
     hosts.exec("engine1", f"mkdir -p {old} && echo x > {old}/params.json")
     run = command("barewind", "weights", "prune", INVENTORY, "--yes")
     assert run.status == 0
-    assert re.findall(r"^(\S+): (/\S+)", run.output, re.MULTILINE) == [("engine1", old)]
+    # Beside it go compile caches of releases that other tests have left.
+    assert re.findall(r"^(\S+): (/\S+/weights/\S+)", run.output, re.MULTILINE) == [("engine1", old)]
     assert hosts.exec("engine1", f"test -e {old}", check=False).returncode == 1
     assert all(right(name, which) for name in ENGINES for which in ("model", "draft"))
     assert deploy().changed == set()
