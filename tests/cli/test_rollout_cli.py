@@ -93,14 +93,16 @@ def test_a_share_of_the_group_goes_at_once(clone: Clone) -> None:
 def test_a_canary_goes_alone_and_is_watched_before_the_others_leave(clone: Clone) -> None:
     name, data = up(*GPUS)
     counters = ["# pxname,svname,stot,hrsp_5xx,econ,eresp", *(f"engines,{gpu},9,0,0,0" for gpu in GPUS)]
-    data["fake_responses"] |= {"/run/haproxy/barewind.sock": counters, "systemctl show": ["ActiveState=active"]}
-    clone.inventory(engines=[upgrading(n, max_unavailable=2, canary=1) for n in (1, 2, 3)], balancers=[(name, data)])
+    data["fake_responses"] |= {"/run/haproxy/barewind.sock": counters}
+    watched = {"systemctl show -p ActiveState -p NRestarts": ["ActiveState=active", "NRestarts=0"]}
+    engines = [upgrading(n, serving() | watched, max_unavailable=2, canary=1) for n in (1, 2, 3)]
+    clone.inventory(engines=engines, balancers=[(name, data)])
     done = clone.pyinfra("site.py", "deploy.py", "-y")
     assert done.returncode == 0, done.stderr
     assert f"canary: {GPUS[0]} watched for 1 s before the next" in done.stderr
     steps = started(done)
-    watched = steps.index("Rotation | Batch 1 of 2: canary")
-    assert steps[watched - 1 : watched + 3] == [
+    at = steps.index("Rotation | Batch 1 of 2: canary")
+    assert steps[at - 1 : at + 3] == [
         "Rotation | Batch 1 of 2: return to the balancers",
         "Rotation | Batch 1 of 2: canary",
         "Gate | Engine answers",

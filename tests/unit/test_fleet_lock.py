@@ -83,8 +83,9 @@ def test_one_has_it_the_other_is_told_who(hosts: Hosts) -> None:
     assert hosts.answer("lb1", fleet_lock.take(ANN)).outcome == "taken"
     hosts.uptime += 12
     answer = hosts.answer("lb1", fleet_lock.take(BOB))
+    assert answer.owner
     assert (answer.outcome, answer.owner, answer.age) == ("held", ANN, 12)
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer.owner.since)  # type: ignore[union-attr]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer.owner.since)
 
 
 def test_it_is_for_root_alone(hosts: Hosts) -> None:
@@ -240,15 +241,16 @@ def test_a_run_that_has_lost_it_ends_before_its_next_step(
     monkeypatch.setattr(holding, "_now", lambda: clock[0])
     lease = hosts.lease(ANN, "lb1", "gpu1")
     lease.take()
-    watch, nothing = Watch(lease), Any
-    watch.operation_start(nothing, "op")  # type: ignore[arg-type]
+    watch = Watch(lease)
+    nothing: Any = None
+    watch.operation_start(nothing, "op")
     hosts.one("lb1", fleet_lock.give_back(ANN.token))
     if then == "take":
         hosts.one("lb1", fleet_lock.take(BOB))
-    watch.operation_start(nothing, "op")  # type: ignore[arg-type]
+    watch.operation_start(nothing, "op")
     clock[0] = 300  # the user was asked, and took their time
     with pytest.raises(PyinfraError, match=f"the lock of the fleet is lost: lb1: {said}"):
-        watch.operation_start(nothing, "op")  # type: ignore[arg-type]
+        watch.operation_start(nothing, "op")
 
 
 def test_the_time_that_this_machine_sleeps_counts(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
