@@ -1,19 +1,19 @@
 # make setup   everything pinned, in .venv
 # make demo    the lab, the deploy, an answered request
-# make test    every test but those of the next line, the lab end to end included: about an hour
-# make test-rollouts   every rollout of three hosts under streaming load, those that fail and are killed too
-# make check   lint, types, unit tests: the fast loop
+# make test    all suites (tools/suites.py) without the tests marked `full`: forty minutes
+# make test-all   every suite, whole: two hours; make test-lab, make test-lab_rollouts, ...: one of them
+# make check   lint, types, unit tests but the slow ones: the fast loop
 # make lab-down   take the lab away without a trace
 
 BIN := .venv/bin
 UV := 0.13.9
 DEMO := pyinfra inventory/lab.py deploy.py -y
 
-UNIT := $(wildcard tests/unit/test_*.py)
-ROLLOUTS := upgrade by_hand traffic
-SECOND := $(wildcard tests/unit/test_[bfo-s]*.py)
+# Unit tests, the longest files first; of each four the first and the last are one of the two halves that run side by side.
+UNIT := $(shell find tests/unit -name 'test_*.py' -printf '%s %p\n' | sort -rn | cut -d' ' -f2)
+SECOND := $(shell printf '%s\n' $(UNIT) | awk 'NR % 4 < 2')
 
-.PHONY: setup demo test test-rollouts programs check lint types unit-first unit-second lab-down schema bench
+.PHONY: setup demo test programs check lint types unit-first unit-second lab-down schema bench
 
 setup: .venv/.complete
 
@@ -35,44 +35,44 @@ check: setup
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 types:
 	$(BIN)/mypy
 
 # Two halves of about the same time, side by side.
 unit-first:
-	$(BIN)/pytest $(filter-out $(SECOND),$(UNIT))
+	$(BIN)/pytest -m "not slow" $(filter-out $(SECOND),$(UNIT))
 
 unit-second:
-	$(BIN)/pytest $(SECOND)
+	$(BIN)/pytest -m "not slow" $(SECOND)
 
-test: programs check
-	$(BIN)/pytest tests/cli
-	$(BIN)/pytest tests/machine
-	$(BIN)/pytest tests/conformance
-	$(BIN)/pytest tests/lab
-	$(BIN)/pytest tests/lab_images
-	$(BIN)/pytest tests/lab_accelerators
-	$(BIN)/pytest $(ROLLOUTS:%=tests/lab_rollouts/test_%.py)
+test: programs setup
+	$(BIN)/python -m tools.suites test
 
-test-rollouts: programs setup
-	$(BIN)/pytest tests/lab_rollouts
+test-%: programs setup
+	$(BIN)/python -m tools.suites $*
 
 # Some tests start a balancer or a registry of their own; the packages' services stay off.
 programs:
-	@which haproxy socat docker-registry nft tc >/dev/null || { apt-get update -q && \
-	RUNLEVEL=1 apt-get install -qy --no-install-recommends haproxy socat docker-registry nftables iproute2; }
+	@which haproxy socat docker-registry nft tc iptables curl setpriv >/dev/null || { apt-get update -q && \
+	RUNLEVEL=1 apt-get install -qy --no-install-recommends haproxy socat docker-registry nftables iproute2 iptables curl util-linux; }
 
-# Options of the engines, read from their own parsers into barewind/catalog/flags/.
+# Options of the engines, read from their own parsers into barewind/catalog/options/; the schema of `barewind plan --json`.
 schema: setup
 	$(BIN)/python tools/schema.py
+	$(BIN)/python -m tools.plan_schema
 
-# Barewind against Ansible, on a lab that has been deployed to; planning 10, 100 and 1000 hosts; weights to many hosts; a rollout.
+# Barewind against Ansible, on a lab that has been deployed to (`barewind lab up --light 20`: also on twenty hosts); planning 10,
+# 100 and 1000 hosts; weights to many hosts; a rollout; what a rollout and commands over many hosts cost on the controller.
 bench: setup
 	$(BIN)/python -m bench.noop
 	$(BIN)/python -m bench.planning
 	$(BIN)/python -m bench.swarm
 	$(BIN)/python -m bench.rollout
+	$(BIN)/python -m bench.status 10 100 1000
+	$(BIN)/python -m bench.scale 10 100
+	$(BIN)/python -m bench.scale 120 240 --batches 1
 
 lab-down: setup
 	$(BIN)/barewind lab down

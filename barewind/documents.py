@@ -1,4 +1,4 @@
-"""Reading YAML: the safe subset, through libyaml, which is ten times faster and felt at every start."""
+"""YAML documents: the safe subset, parsed by libyaml, whose tenfold speed is felt at every start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(text: str) -> Any:
-    """Parse a document.
+    """The value of a YAML document.
 
     Raises:
         yaml.YAMLError: it is not YAML.

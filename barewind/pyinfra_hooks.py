@@ -1,38 +1,43 @@
-"""What Barewind adds to the `pyinfra` command, installed by `config.py`.
+"""Additions to the `pyinfra` command, which `config.py` installs.
 
 pyinfra has no hook between reading the inventory and connecting to it, so some of its functions are wrapped here; the
 version is pinned and tests go through the command itself. Wrapped are: reading the inventory (validate every host's data
-before any connection, refuse malformed groups and a missing file), the start of a run (refuse a --limit that matches
-nothing and an order of pyinfra's that knows no batches, run as many hosts at a time as there are), its end (a run that
-fails says what is where), and the end of the command (what it holds is given back). SSH sockets get
-TCP_NODELAY: paramiko does not set it, and each command then waits about 44 ms for a delayed acknowledgement. And they notice
-that a host is gone: without it, a command on a host that has lost its power ends when its own time is over, which may be hours.
+before any connection, refuse malformed groups and a missing file; find connectors once), the start of a run (refuse a --limit
+that matches nothing, more hosts than this process may open files for, and an order of pyinfra's that knows no batches; run as
+many hosts at a time as there are), its end (a run that fails shows what is where), and the end of the command (the lease is
+released). Ctrl-C waits until no host's turn is in the middle of something. What hosts.connection, hosts.held, hosts.terminal,
+hosts.telling, hosts.pyinfra_order and hosts.readings wrap stands there.
 """
 
 from __future__ import annotations
 
 import functools
-import socket
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import click
-import paramiko
 import pyinfra_cli.cli
-from gevent.hub import Hub
+from gevent.hub import Hub, get_hub
+from pyinfra.api import connectors
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import State
 from pyinfra_cli.exceptions import CliError
 
 from barewind.errors import BarewindError
-from barewind.inventory import check_file, check_keys, entries
-from barewind.site import read_site
+from barewind.hosts import held, pyinfra_order, readings, telling, terminal
+from barewind.hosts.connection import tune_connections
+from barewind.hosts.files_limit import raise_limit
+from barewind.output import connecting
+from barewind.output import hooks as output
+from barewind.site.files import check_file, told
+from barewind.site.inventory import check_keys, entries, plain_errors
+from barewind.site.read import read_site
 
 _INTERRUPTED = 130  # the exit status of a program that Ctrl-C has ended: 128 + SIGINT
-# A host that acknowledges nothing for a minute is gone: asked after 15 s of silence, then every 15 s; the last in milliseconds.
-_GONE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
-# In these orders no barrier holds a host back, and nothing calls operation_start, which looks after the lock of the fleet.
+# In these orders no barrier holds a host back, and nothing calls operation_start, which looks after the lease.
 _ORDERS = {
     "no_wait": "--no-wait: hosts would not wait for each other, and a rollout goes batch by batch; leave it out",
     "serial": "--serial: a host would go through every step before the next begins, and a rollout goes batch by batch; "
@@ -46,61 +51,56 @@ _changes = True  # whether the command is to change hosts
 
 
 def install() -> None:
-    """Wrap what is named above; a second call changes nothing."""
-    if hasattr(State.init, "__wrapped__"):
+    """Wrap the functions of pyinfra that are named above; a second call changes nothing."""
+    if installed():
         return
     # A host's turn that fails ends the run with its message; gevent would print a traceback of it beside.
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, PyinfraError)
+    pyinfra_order.install()
+    # After pyinfra's own tables have been wrapped, which it replaces; before the rest: what a run that fails does at its end
+    # comes after the account of the run.
+    output.install()
+    connecting.install()
+    _find_connectors_once()
     _check_inventory()
     _check_start()
     _end_of_run()
     _close()
+    _interrupt_between_turns()
     tune_connections()
+    terminal.install()
+    held.install()
+    telling.install()
+    readings.install()
+
+
+def installed() -> bool:
+    """Whether they are wrapped: a run without has neither a lease that ends with it nor an end at the first failure."""
+    return hasattr(State.init, "__wrapped__")
 
 
 def at_end(call: Callable[[BaseException | None], None]) -> None:
-    """Have something done when the operations have ended, the hosts still connected: it gets the error that ended them.
+    """Have `call` called when the operations have ended and hosts are still connected, with the error that ended them.
 
-    What was asked for last is done first. A run that never began its operations has no such end. One that has it stops at
-    its first failure.
+    Of several calls the last comes first. None comes when a run never began its operations. A run that has such calls stops
+    at its first failure.
     """
     _endings.append(call)
 
 
 def before_disconnect(call: Callable[[], None]) -> None:
-    """Have something done before the hosts are disconnected, however the command ends but for a signal that kills it."""
+    """Have `call` called before hosts are disconnected, however the command ends, unless a signal kills it."""
     _closings.append(call)
 
 
 def changes_hosts() -> bool:
-    """Whether the command goes on to change hosts: not with --dry, --json without -y, or a --debug-... that only shows."""
+    """Whether the command may change hosts: not with --dry, with --json but no -y, or with a --debug-... that only shows."""
     return _changes
 
 
-def tune_connections() -> None:
-    """Make every SSH connection of this process send small packets at once, end when its host has long been silent, and say so
-    when it ends just as a command begins: paramiko then raises what pyinfra takes for an error of its own."""
-    connect, open_channel = paramiko.Transport.__init__, paramiko.Transport.open_channel
-
-    @functools.wraps(connect)
-    def connect_tuned(self: paramiko.Transport, sock: Any, *args: Any, **kwargs: Any) -> None:
-        connect(self, sock, *args, **kwargs)
-        if isinstance(self.sock, socket.socket):  # a jump host's channel is none
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in _GONE.items():
-                if hasattr(socket, name):  # other systems than Linux lack some
-                    self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-    @functools.wraps(open_channel)
-    def open_channel_or_say(self: paramiko.Transport, *args: Any, **kwargs: Any) -> paramiko.Channel:
-        try:
-            return open_channel(self, *args, **kwargs)
-        except EOFError:
-            raise paramiko.SSHException("the connection has ended") from None
-
-    paramiko.Transport.__init__ = connect_tuned  # type: ignore[method-assign]
-    paramiko.Transport.open_channel = open_channel_or_say  # type: ignore[method-assign]
+def _find_connectors_once() -> None:
+    """pyinfra would look through every installed package anew for each host of the inventory."""
+    connectors.entry_points = functools.cache(connectors.entry_points)
 
 
 def _check_inventory() -> None:
@@ -110,11 +110,14 @@ def _check_inventory() -> None:
     def make_checked_inventory(inventory: str, *args: Any, **kwargs: Any) -> Any:
         try:
             check_file(inventory)
-            made = make_inventory(inventory, *args, **kwargs)
+            with plain_errors(inventory):
+                made = make_inventory(inventory, *args, **kwargs)
             hosts = entries(made, inventory)
             if "debug-inventory" not in sys.argv:  # it shows data, right or wrong
                 read_site(hosts)
                 check_keys(hosts)
+                for note in told(inventory, {group for host in hosts for group in host.groups}):
+                    click.echo(f"note: {note}", err=True)
         except BarewindError as error:
             raise CliError(f"nothing was changed\n{error}") from error
         return made
@@ -160,6 +163,22 @@ def _close() -> None:
     pyinfra_cli.cli.disconnect_all = close_and_disconnect_all
 
 
+def _interrupt_between_turns() -> None:
+    """Ctrl-C ends the run from its main greenlet: pyinfra would end it in the middle of a host's turn, or of a line that is being
+    drawn, whatever runs at that moment. A second Ctrl-C does not wait until something else may run."""
+    interrupt = signal.getsignal(signal.SIGINT)
+    if not callable(interrupt) or interrupt is signal.default_int_handler:
+        return
+    waiting: list[object] = []
+
+    def interrupt_soon(number: int, frame: FrameType | None) -> None:
+        if waiting:
+            interrupt(number, frame)
+        waiting.append(get_hub().loop.run_callback(interrupt, number, None))
+
+    signal.signal(signal.SIGINT, interrupt_soon)
+
+
 def _to_change_hosts() -> bool:
     context = click.get_current_context(silent=True)
     if context is None:
@@ -169,7 +188,7 @@ def _to_change_hosts() -> bool:
 
 
 def _order_refused() -> str:
-    """Why hosts must not be changed in the order that the command line asks for; empty if they may."""
+    """Why hosts must not be changed in the order that the command line asks for; empty if they may be."""
     context = click.get_current_context(silent=True)
     if context is None or (context.params.get("operations") or ("",))[0] in _NO_ROLLOUT:
         return ""
@@ -184,6 +203,10 @@ def _check_start() -> None:
         global _changes
         if initial_limit is not None and not initial_limit:
             raise CliError("--limit / --exclude: no host is left; name a group or a host of the inventory.")
+        try:
+            raise_limit(len(inventory if initial_limit is None else initial_limit))
+        except BarewindError as error:
+            raise CliError(f"nothing was changed\n{error}") from error
         if not config.PARALLEL:
             config.PARALLEL = len(inventory)
         _changes = _to_change_hosts()

@@ -67,7 +67,7 @@ class Network:
         _ip("-n", self._host(host), "link", "set", "eth0", "down")
 
     def join(self, host: int) -> None:
-        """Put it back."""
+        """Put a host back on the network."""
         _ip("-n", self._host(host), "link", "set", "eth0", "up")
 
     def _cap(self, name: str, device: str) -> None:

@@ -50,9 +50,9 @@ def _inventory(count: int) -> str:
 def _seconds(arguments: list[str], runs: int) -> float:
     times = []
     for _ in range(runs):
-        begun = time.monotonic()
+        start = time.monotonic()
         subprocess.run([str(ROOT / ".venv/bin/barewind"), *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-        times.append(time.monotonic() - begun)
+        times.append(time.monotonic() - start)
     return statistics.median(times)
 
 

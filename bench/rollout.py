@@ -1,4 +1,4 @@
-"""A rollout under load against steady state and against restarts without draining; how long a host is out; no-op runs in 1
+"""A rollout under load against steady state and against restarts without draining; how long a host is drained; no-op runs in 1
 and in 3 batches.
 
     .venv/bin/python -m bench.rollout
@@ -19,11 +19,14 @@ from pathlib import Path
 
 import click
 
-from lab import hosts, standin_engine
+from lab.hosts import hosts
+from lab.images import standin_engine
 from lab.progress import Steps
-from tests.lab.conftest import command
-from tests.lab_rollouts.fleet import BALANCERS, ENGINES, UNIT, Release, answers, data, deploy, made
-from tests.lab_rollouts.load import Change, Load, p99, under_load
+from tests.support.commands import data
+from tests.support.fleet import BALANCERS, ENGINES, await_health
+from tests.support.lab import ENGINE_UNIT, Size, bring_up
+from tests.support.load import Change, Load, p99, under_load
+from tests.support.releases import Release, build, deploy
 
 
 @click.command()
@@ -33,11 +36,10 @@ from tests.lab_rollouts.load import Change, Load, p99, under_load
 )
 def main(requests: int, runs: int) -> None:
     """Measure and print."""
-    none = ["--hopper", "0", "--blackwell", "0", "--mi300x", "0", "--mirrors", "0"]
-    _well(command("barewind", "lab", "up", "--engines", "3", "--balancers", "2", *none).status)
+    bring_up(Size(engines=3, balancers=2))
     standin_engine.ensure(Steps())
     with tempfile.TemporaryDirectory() as folder:
-        one, two = made("one", Path(folder)), made("two", Path(folder))
+        one, two = build("one", Path(folder)), build("two", Path(folder))
         _well(deploy(one).status)
         with under_load(least=requests) as steady:
             pass
@@ -45,8 +47,8 @@ def main(requests: int, runs: int) -> None:
             _well(deploy(two).status)
         with under_load(least=requests) as naive:
             for name in ENGINES:
-                hosts.exec(name, f"systemctl restart {UNIT}")
-                answers(name)
+                hosts.exec(name, f"systemctl restart {ENGINE_UNIT}")
+                await_health(name)
         with under_load(least=0, streams=0) as idle:
             _well(deploy(one).status)
         starts = [_start(name) for name in ENGINES]
@@ -74,22 +76,25 @@ def _tables(loads: dict[str, Load], out: dict[str, float], starts: list[float], 
 
 
 def _out(changes: list[Change]) -> dict[str, float]:
-    """Seconds from the first balancer's drain to the last one's return, by host."""
-    found = {}
+    """Seconds from the drain on the first balancer to the undrain on the last, by host."""
+    seconds = {}
     for name in ENGINES:
-        own = [one for one in changes if one.server == name]
-        gone = [one.at for one in own if one.state != "UP"]
-        back = [max(one.at for one in own if one.balancer == lb and one.state == "UP") for lb in BALANCERS]
-        found[name] = max(back) - min(gone)
-    return found
+        own = [change for change in changes if change.server == name]
+        drained = [change.at for change in own if change.state != "UP"]
+        undrained = [
+            max(change.at for change in own if change.balancer == balancer and change.state == "UP")
+            for balancer in BALANCERS
+        ]
+        seconds[name] = max(undrained) - min(drained)
+    return seconds
 
 
 def _start(name: str) -> float:
     """Seconds from the start of a host's unit until its engine is healthy."""
-    hosts.exec(name, f"systemctl stop {UNIT}")
+    hosts.exec(name, f"systemctl stop {ENGINE_UNIT}")
     begun = time.monotonic()
-    hosts.exec(name, f"systemctl start {UNIT}")
-    answers(name)
+    hosts.exec(name, f"systemctl start {ENGINE_UNIT}")
+    await_health(name)
     return time.monotonic() - begun
 
 
@@ -97,11 +102,11 @@ def _nothing(release: Release, runs: int) -> dict[int, float]:
     """The median by `max_unavailable`, in turns: what else the machine does counts for both."""
     times: dict[int, list[float]] = {3: [], 1: []}
     for _ in range(runs):
-        for most, found in times.items():
-            begun = time.monotonic()
+        for most, seconds in times.items():
+            start = time.monotonic()
             _well(deploy(release, *data(max_unavailable=most)).status)
-            found.append(time.monotonic() - begun)
-    return {most: statistics.median(found) for most, found in times.items()}
+            seconds.append(time.monotonic() - start)
+    return {most: statistics.median(seconds) for most, seconds in times.items()}
 
 
 def _well(status: int) -> None:

@@ -1,12 +1,12 @@
 """deploy.py without its gates, for measuring: the gates' completions cost any tool the same."""
 
-from barewind.operations.barrier import barrier
-from tasks import balancer, docker, engine, image, preflight, weights
+from barewind.hosts.barrier import barrier
+from barewind.tasks.steps import balancer, docker, images, preflight, release, weights
 
 preflight.check()
 docker.install()
-image.pull()
+images.pull()
 weights.download()
-engine.serve()
+release.serve()
 barrier(name="Every engine is configured")
 balancer.balance()

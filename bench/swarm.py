@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.connections import Watch
 from bench.namespaces import Network, address
-from lab import hub
+from lab.services import hub
 
 ROOT = Path(__file__).parents[1]
 MODEL, REVISION = "bench/model", "b" * 40
@@ -39,6 +40,7 @@ class Figures:
     seconds: float
     origin: int
     cpu: float  # seconds, all hosts together
+    connections: int = 0  # with other hosts, of the host that held most at a time
 
 
 class Site:
@@ -52,8 +54,13 @@ class Site:
 
     @contextmanager
     def hub(self) -> Iterator[None]:
-        """The hub answers."""
-        command = [sys.executable, str(ROOT / "lab" / "hub.py"), str(self.folder / "models"), str(HUB_PORT)]
+        """Have the hub answer in the meantime."""
+        command = [
+            sys.executable,
+            str(ROOT / "lab" / "services" / "hub.py"),
+            str(self.folder / "models"),
+            str(HUB_PORT),
+        ]
         process = self.network.start(_HUB, command)
         try:
             wait_for(lambda: self._answers(process), 30)
@@ -65,9 +72,9 @@ class Site:
     def job(self, name: str, *, alone: bool = False, **more: Any) -> dict[str, Any]:
         """The job of a host; `alone`: it downloads for itself."""
         peers = [
-            {"name": one, "address": address(number), "port": PORT} for number, one in enumerate(self.names, start=1)
+            {"name": peer, "address": address(number), "port": PORT} for number, peer in enumerate(self.names, start=1)
         ]
-        wanted = {
+        file_set = {
             "key": "model",
             "model": MODEL,
             "revision": REVISION,
@@ -82,30 +89,36 @@ class Site:
             "expected": self.names,
             "endpoint": f"http://{address(_HUB)}:{HUB_PORT}",
             "part_size": max(2**16, self.size // 400),
-            "sets": [wanted],
+            "sets": [file_set],
             **more,
         }
 
     def start(self, name: str, job: dict[str, Any]) -> subprocess.Popen[str]:
-        """Start the program that copies on a host."""
+        """Start the program that copies weights on a host."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         (folder / "job.json").write_text(json.dumps(job))
-        command = [sys.executable, "-m", "barewind.remote.agent", str(folder / "job.json"), str(folder / "status.json")]
+        command = [
+            sys.executable,
+            "-m",
+            "barewind.weights.agent.agent",
+            str(folder / "job.json"),
+            str(folder / "status.json"),
+        ]
         log = (folder / "log").open("a")
         return self.network.start(self.names.index(name) + 1, command, cwd=ROOT, stderr=log)
 
     def directory(self, name: str) -> Path:
-        """Where a host's verified files appear."""
+        """The directory in which a host's verified files appear."""
         return self.folder / name / "weights"
 
     def status(self, name: str) -> dict[str, Any]:
-        """What a host tells of itself."""
+        """The status that a host writes; empty until it has."""
         try:
-            told: dict[str, Any] = json.loads((self.folder / name / "status.json").read_text())
+            status: dict[str, Any] = json.loads((self.folder / name / "status.json").read_text())
         except FileNotFoundError:
             return {}
-        return told
+        return status
 
     def clear(self) -> None:
         """Take every host's files away."""
@@ -117,8 +130,8 @@ class Site:
             raise RuntimeError("the hub ended; see its message above")
         url = f"http://127.0.0.1:{HUB_PORT}/_lab/health"
         program = f"import urllib.request as u; u.urlopen('{url}', timeout=2)"
-        asked = self.network.start(_HUB, [sys.executable, "-c", program], stderr=subprocess.DEVNULL)
-        return asked.wait() == 0
+        client = self.network.start(_HUB, [sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+        return client.wait() == 0
 
 
 def main() -> None:
@@ -130,7 +143,8 @@ def main() -> None:
     parser.add_argument("--only-swarm", action="store_true", help="leave the naive ways out")
     given = parser.parse_args()
     print(
-        "| hosts | way | seconds | of size/rate | hub sent, of size | CPU s per GB and host |\n|---|---|---|---|---|---|"
+        "| hosts | way | seconds | of size/rate | hub sent, of size | CPU s per GB and host "
+        "| connections, at most |\n|---|---|---|---|---|---|---|"
     )
     for count in given.hosts:
         with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, Network(count + 1, given.rate) as network:
@@ -141,10 +155,11 @@ def main() -> None:
             )
             for name, way in ways.items():
                 with site.hub():
-                    found = way(site)
+                    figures = way(site)
                 print(
-                    f"| {count} | {name} | {found.seconds:.1f} | {found.seconds / bound:.2f} "
-                    f"| {found.origin / site.size:.3f} | {found.cpu / count / (site.size / 1e9):.1f} |",
+                    f"| {count} | {name} | {figures.seconds:.1f} | {figures.seconds / bound:.2f} "
+                    f"| {figures.origin / site.size:.3f} | {figures.cpu / count / (site.size / 1e9):.1f} "
+                    f"| {figures.connections or ''} |",
                     flush=True,
                 )
                 site.clear()
@@ -184,10 +199,10 @@ def rsync(site: Site) -> Figures:
 
 
 def wait_for(happened: Any, seconds: float) -> None:
-    """Wait until something is so.
+    """Wait until `happened` says yes.
 
     Raises:
-        TimeoutError: it never was.
+        TimeoutError: it did not within the seconds.
     """
     end = time.monotonic() + seconds
     while not happened():
@@ -199,9 +214,16 @@ def wait_for(happened: Any, seconds: float) -> None:
 def _measure(site: Site, jobs: dict[str, dict[str, Any]]) -> Figures:
     begun, sent = time.monotonic(), site.network.sent(_HUB)
     running = {name: site.start(name, job) for name, job in jobs.items()}
-    wait_for(lambda: all(site.directory(name).is_dir() for name in jobs) or _ended(site, running), _LIMIT)
+    watch = Watch({name: process.pid for name, process in running.items()})
+
+    def done() -> bool:
+        watch.look()
+        return all(site.directory(name).is_dir() for name in jobs) or _ended(site, running)
+
+    wait_for(done, _LIMIT)
     seconds = time.monotonic() - begun
-    return Figures(seconds, site.network.sent(_HUB) - sent, sum(_cpu(process) for process in running.values()))
+    cpu = sum(_cpu(process) for process in running.values())
+    return Figures(seconds, site.network.sent(_HUB) - sent, cpu, max(watch.most.values()))
 
 
 def _ended(site: Site, running: dict[str, subprocess.Popen[str]]) -> bool:

@@ -19,6 +19,7 @@ _timeout = (
 
 # --- What is locked ----------------------------------------------------------------------------------------------------
 
+catalog = []  # files of your own that add accelerators and models: ["mine.yaml"] (docs/adding.md)
 lock_file = "barewind.lock.yaml"  # digests and SHA-256 of everything below, written by `barewind lock INVENTORY`
 
 # reason = "nightly of Tuesday"  # why, for the history on the hosts: pyinfra ... --data reason="..."; default: none
@@ -34,21 +35,28 @@ model = "mistralai/Mistral-Medium-3.5-128B"
 # draft = "mistralai/Mistral-Medium-3.5-128B-EAGLE"  # default: the model's draft in the catalog
 # draft_revision = "main"
 
-# accelerator = "h200"  # h100 | h200 | b200 | b300 | mi300x | mi325x | mi355x | cpu; required on engine hosts
+# accelerator = "h200"  # required on engine hosts: a100 (80 GB) | h100 | h100nvl | h200 | h20 | h20-141 | b200 | b300 | l40s |
+#                       rtxpro6000 | rtx5090 | mi300x | mi308x | mi325x | mi350x | mi355x | cpu
 # accelerator_count = 8  # accelerators in the host (cpu: 1); required on engine hosts
-# tensor_parallel_size = 8  # default: accelerator_count
+# accelerators = [0, 1, 2, 3]  # those that are used, by the numbers of the vendor's tool (nvidia-smi, amd-smi); default: all
+replicas = 1  # engines on the host: each has its part of the accelerators, and a port (engine_port + 0, + 1, ...)
+# tensor_parallel_size = 8  # default: the accelerators of an engine, accelerator_count / replicas
 # context_length = 131072  # tokens, prompt and answer together; default: the largest usual one that fits
 modality = "text"  # text | image
 # images_per_prompt = 4  # with modality = "image"
+image_domains = []  # hosts that engines may fetch images from: ["images.example.com"]; none: images come in requests (data: URLs)
 speculative = (
-    "auto"  # EAGLE draft head: "auto" where it fits beside the context, True, False, or tokens drafted per step
+    "auto"  # EAGLE draft head: "auto" (NVIDIA, where it fits beside the context), True, False, or tokens per step
 )
 kv_cache_dtype = "auto"  # auto | fp8
-# gpu_memory_utilization = 0.9  # share of each accelerator's memory the engine may use; default: 0.9, with a draft 0.85
+# gpu_memory_utilization = 0.9  # share of each accelerator's memory the engine may use; default: 0.9; SGLang's with a draft 0.85
 # max_num_seqs = 128  # sequences batched at a time; the default
-# max_num_batched_tokens = 16384  # tokens per step; the default
+# max_num_batched_tokens = 4096  # tokens per step; the default, with images 8192
 engine_args = {}  # any option of the engine: {"max-log-len": 100, "enforce-eager": True}; False leaves a planned one out
-engine_env = {}  # environment of the engine: {"NCCL_DEBUG": "INFO"}. Not for secrets: it is readable on the host
+engine_env = {}  # environment of the engine: {"NCCL_DEBUG": "INFO"}. What looks like a secret is refused
+engine_secrets = {}  # variables from files on the controller, mode 0600: {"VLLM_API_KEY": "~/secrets/api-key"}
+accept_risks = []  # options and variables that open a door, by name: ["trust-remote-code"]; each is refused otherwise
+container_hardening = True  # no root, no capabilities in the engine's container; False: as before, docs/security.md
 
 # --- Drivers and container runtime of an engine host -------------------------------------------------------------------
 
@@ -81,28 +89,32 @@ reboot_timeout = 1800  # seconds until a host must be back; firmware of eight-ac
 
 # --- How a change reaches hosts that serve -----------------------------------------------------------------------------
 
-max_unavailable = 1  # hosts of a group that may be out of rotation at a time: a number, or a share ("25%")
+max_unavailable = (
+    1  # engines of a group (hosts, where each has one) that may be out at a time: a number, or a share ("25%")
+)
 drain_timeout = 2100  # seconds that requests in flight get to end before their host is touched
 drain_policy = (
     "abort"  # when they do not: abort: put the host back and stop | wait: as long as it takes | proceed: cut them
 )
 standby = False  # True: gets no requests (weight 0) until tasks/traffic.py moves some to it: the new half of a blue/green update
-canary = 0  # seconds that a group's first host is watched under real traffic before the others leave; 0: not at all
+canary = 0  # seconds that a group's first host stands under real traffic before the others are drained; 0: not at all
 on_failure = "hold"  # a host that fails stays out; rollback: back to what it served; rollback_group: its group too
 # What a release that is new on a host must show beside its gate (docs/gates.md); default: nothing
 # evaluation = ["bench/evaluate.sh"]  # command on the controller; BAREWIND_URL, _MODEL, _HOST and _RELEASE tell it whom to ask
+evaluation_env = []  # variables of the controller that it may see, by name: ["JUDGE_TOKEN"]; beside PATH, HOME and the like
 evaluation_timeout = 1800  # seconds it may take
 # accuracy_floor = 0.9  # share of barewind/catalog/questions.yaml that the model must answer right
 # throughput_ratio = 0.9  # tokens/s under a small fixed load, against those of the release that served before
 allow_downtime = False  # True: go on although no host would be left to serve (a fleet of one)
 # to = "green"  # for tasks/traffic.py: the group that gets requests (--data to=...)
 # share = "10,50,100"  # ... percent of the new ones, or several steps; default: 100
-# step_seconds = 300  # ... between two steps, watched; the default
+# step_seconds = 300  # ... between two steps, while its requests are looked at; the default
 # release = "0123456789ab"  # for tasks/rollback.py: go back to this one (--data release=...); default: the previous
 
 # --- How an engine host runs it ----------------------------------------------------------------------------------------
 
 engine_port = 8000  # reachable from the balancers only
+open_ports = []  # of the host's own services at 20000 and above, which are closed but for these and sshd: [30000, "31000-31010"]
 startup_timeout = 1800  # seconds from start to the first answer
 shutdown_timeout = 600  # seconds running requests get to finish when the engine is stopped
 data_dir = "/var/lib/barewind"  # weights and caches on the host
@@ -113,6 +125,7 @@ weights_source = "swarm"  # one download per site, passed on from host to host; 
 weights_port = 8010  # where hosts pass weights on to each other, open only to them and only while they are copied
 # weights_rate_limit = 100  # MB/s (10^6 bytes) that a host may receive, and send, while weights are copied; default: none
 insecure_registries = []  # registries spoken to over plain HTTP: only on a private network, images are checked by digest
+registry_logins = {}  # registry -> file on the controller, mode 0600, that holds user:password: {"ghcr.io": "~/secrets/ghcr"}
 # mirror = "10.0.0.5:5000"  # registry of the fleet that hosts pull from, filled by `barewind mirror INVENTORY`; default: upstream
 mirror_tls = True  # False: plain HTTP, only with a private IP address in `mirror`
 # mirror_ca = "tls/ca.pem"  # on the controller: who signed the mirror's certificate; default: whom the system trusts
@@ -121,13 +134,18 @@ keep_releases = 3  # releases whose images stay, on hosts and in the mirror, for
 # --- What a balancer does (hosts of the group `balancers`) -------------------------------------------------------------
 
 endpoint_port = 8000
-stream_timeout = 2100  # seconds a client or an engine may stay silent: longer than the longest generation's pauses
-queue_timeout = 60  # seconds a request may wait for a free engine connection
+stream_timeout = 2100  # seconds an engine may stay silent: longer than the longest generation's pauses (a client: 60)
+queue_timeout = 60  # seconds a request may wait while every engine has max_num_seqs of them; then 503
+endpoint_paths = []  # beside those of OpenAI's and Anthropic's APIs: ["POST /v1/embeddings"]; none of an engine's inside
+# max_body = 3145728  # bytes of a request; default: 8 for each token of the context and 1 MiB, with images 40 MiB
+# requests_per_client = 63  # at a time, of one address; default: fewer than a quarter of what the engines take (max_num_seqs)
+connections_per_client = 512  # of one address, with or without a request
+trusted_clients = []  # addresses or networks that these two do not count: the gateway or application server before us
 
 # --- What a mirror does (hosts of the group `mirrors`); mirror_tls is above ---------------------------------------------
 
-mirror_port = 5000  # reachable from the fleet's hosts and mirror_clients only
+mirror_port = 5000  # to read from: reachable from the fleet's hosts and mirror_clients only; filled over SSH
 mirror_dir = "/var/lib/docker-registry"  # where the images are: 10 to 20 GB per release and kind of accelerator
 # mirror_certificate = "tls/mirror.pem"  # on the controller, PEM, with the chain
 # mirror_key = "tls/mirror.key"  # on the controller, PEM, mode 0600
-mirror_clients = []  # addresses or networks beside the fleet's own that may use it: the controller, which fills it
+mirror_clients = []  # addresses or networks beside the fleet's own that may read it: the controller, which asks what it has

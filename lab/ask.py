@@ -1,4 +1,4 @@
-"""The end of the demo: one question through the balancer, and how it came about. `python -m lab.ask COMMAND`."""
+"""The end of the demo: a question through the balancer, its answer, and what was run: `python -m lab.ask COMMAND`."""
 
 import sys
 
@@ -7,11 +7,11 @@ from rich.console import Console
 
 from lab import state, topology
 
-_TIMEOUT = 120  # seconds; two engines on two cores are no race cars
+_TIMEOUT = 120  # seconds; two engines share two cores
 
 
 def main() -> int:
-    """Ask, print the answer; 1 when there is none."""
+    """Print the answer; exit status 1 when there is none."""
     endpoint = f"http://{topology.HTTP_ADDRESS}:{(state.load() or state.Lab()).http_port}"
     console = Console(soft_wrap=True, highlight=False)
     question = {"model": topology.MODEL, "max_tokens": 24, "messages": [{"role": "user", "content": "Who are you?"}]}
@@ -20,12 +20,14 @@ def main() -> int:
         answer.raise_for_status()
         text = answer.json()["choices"][0]["message"]["content"]
     except (requests.RequestException, KeyError, ValueError) as error:
-        console.print(f"[red]{endpoint} gave no answer: {error}[/]. Look at: barewind lab status", markup=True)
+        console.print(f"[red]{endpoint} gave no answer: {error}[/]. See `barewind lab status`", markup=True)
         return 1
     console.print("\n[bold]A chat completion: client -> HAProxy -> systemd unit -> Docker container -> vLLM[/]")
     console.print("Answer   ", end="")
     console.print(repr(text), markup=False)
-    console.print("         (random weights: the words mean nothing, the road they took is the real one)")
+    console.print(
+        "         (the weights are random, so the words mean nothing; everything they passed through is real)"
+    )
     console.print(f"Endpoint {endpoint}/v1")
     console.print(f"Deployed by: .venv/bin/{' '.join(sys.argv[1:])}")
     console.print("Take the lab down: make lab-down")

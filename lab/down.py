@@ -1,16 +1,17 @@
-"""`down`: everything of the lab goes, but the cache."""
+"""`barewind lab down`: remove everything of the lab but its cache."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
-from lab import docker, engine_daemon, paths, topology
+from lab import paths, topology
+from lab.machine import docker, engine_daemon
 from lab.progress import Steps
 
 
 def down(steps: Steps, *, purge: bool) -> None:
-    """Remove hosts, volumes, network, images and state, and stop the Docker Engine if the lab started it."""
+    """Remove hosts, volumes, network, images and state; stop the Docker Engine if the lab started it. `purge`: the cache too."""
     if paths.state().exists() and not docker.answers():
-        # Containers can only be removed by a running engine; after a crash, ours is started once more for that.
+        # Only a running engine can remove containers, so after a crash the lab starts its own once more.
         with steps.step("Docker Engine, to remove what it holds"):
             engine_daemon.ensure()
     if docker.answers():

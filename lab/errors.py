@@ -1,5 +1,5 @@
-"""The one error a person sees: a sentence that says what is wrong and what to do next."""
+"""The error that a user of the lab sees: a sentence that says what is wrong and what to do next."""
 
 
 class LabError(Exception):
-    """Something the lab cannot repair by itself; the message names the next step."""
+    """The lab cannot go on by itself; the message names the next step."""

@@ -1,4 +1,4 @@
-"""Running other programs: arguments as lists, errors as one sentence."""
+"""Runs other programs: arguments as lists, failures as a sentence."""
 
 import shlex
 import subprocess
@@ -10,7 +10,10 @@ Result = subprocess.CompletedProcess[str]
 
 
 def run(argv: Sequence[str], *, text: str | None = None, check: bool = True, timeout: float | None = None) -> Result:
-    """Run a program and return its output; LabError with its last words when it fails. `timeout` in seconds."""
+    """Run a program and return its result. `text` is its input, `timeout` is in seconds.
+
+    LabError, with the last line of its output, when it fails, takes too long or is not installed.
+    """
     try:
         result = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout, check=False)
     except FileNotFoundError:
@@ -23,9 +26,9 @@ def run(argv: Sequence[str], *, text: str | None = None, check: bool = True, tim
 
 
 def last_words(output: str) -> str:
-    """The last line that says something, for a message of one sentence."""
+    """Last line of an output that is not blank, shortened for a message."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it said nothing"
+    return lines[-1][:300] if lines else "it printed nothing"
 
 
 def _short(argv: Sequence[str]) -> str:

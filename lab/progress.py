@@ -1,4 +1,4 @@
-"""What a person sees while the lab comes up: one line per step with its seconds; a spinner on a terminal."""
+"""Progress of `up` and `down`: a line per step with its seconds, a spinner on a terminal."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
 class Steps:
-    """Prints steps; several may run at once."""
+    """Prints the steps of a command; several may run at the same time."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
@@ -19,7 +19,7 @@ class Steps:
 
     @contextmanager
     def shown(self) -> Iterator["Steps"]:
-        """Spinners live inside this; without a terminal there are only plain lines."""
+        """Context in which running steps have spinners; without a terminal, only lines are printed."""
         if not self.console.is_terminal:
             yield self
             return
@@ -30,7 +30,7 @@ class Steps:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """One step: done, or failed if an exception passes through."""
+        """Context of a step: prints `ok` at its end, or `failed` when an exception leaves it."""
         start = time.monotonic()
         task = self._live.add_task(name) if self._live else None
         mark, style = "failed", "red"
@@ -45,5 +45,5 @@ class Steps:
                 self.console.print(f"[{style}]{mark:>6}[/] {name} [dim]{seconds:.1f} s[/]")
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line."""
         self.console.print(text)

@@ -1,4 +1,4 @@
-"""What the lab remembers of itself between commands, under state/."""
+"""What the lab records of itself between two commands, below state/."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from lab import paths, topology
 
 @dataclass(frozen=True)
 class Lab:
-    """The size of the running lab and the local port that lb1 is published on."""
+    """Size of the running lab, the local port on which lb1 is published, and the system of its hosts."""
 
     engines: int = topology.DEFAULT_ENGINES
     balancers: int = topology.DEFAULT_BALANCERS
@@ -19,20 +19,28 @@ class Lab:
     blackwell: int = 0
     mi300x: int = 0
     mirrors: int = 0
+    sglang: int = 0
+    light: int = 0
+    system: str = topology.SYSTEMS[0]
 
     @property
     def hosts(self) -> tuple[topology.Host, ...]:
-        """The hosts of a lab of this size, `services` apart."""
-        return topology.layout(self.engines, self.balancers, self.hopper, self.blackwell, self.mi300x, self.mirrors)
+        """Hosts of a lab of this size, without `services`."""
+        return topology.layout(**{name: getattr(self, name) for name in topology.SIZES}, system=self.system)
 
     @property
     def simulated(self) -> tuple[topology.Host, ...]:
-        """Those of them with simulated accelerators."""
+        """Hosts with simulated accelerators."""
         return tuple(host for host in self.hosts if host.kind)
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether hosts run the stand-in engine."""
+        return bool(self.simulated) or self.light > 0
 
 
 def load() -> Lab | None:
-    """The recorded lab, or None when the lab is down (or the record is of no use)."""
+    """The recorded lab; None when the lab is down or the record cannot be read."""
     try:
         return Lab(**json.loads((paths.state() / "lab.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -45,7 +53,7 @@ def save(lab: Lab) -> None:
 
 
 def write_text(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write to a temporary name and rename, so that a crash never leaves half a file."""
+    """Write a file under a temporary name and rename it, so that a crash leaves no half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)

@@ -1,25 +1,29 @@
-"""How the lab is: every host, and whether the services answer."""
+"""Status of the lab: every host, and whether the services answer."""
 
 from dataclasses import asdict, dataclass, field
 
-from lab import docker, hub_control, registry, state, topology
+from lab import state, topology
+from lab.images.real_engines import engine_images
+from lab.machine import docker
 from lab.packages import build
+from lab.services import hub_control, registry
 
 
 @dataclass(frozen=True)
 class HostStatus:
-    """One host. State: running, stopped, missing."""
+    """Status of a host. `state`: running, stopped or missing."""
 
     name: str
     address: str
     role: str
     kind: str
+    light: bool
     state: str
 
 
 @dataclass(frozen=True)
 class Status:
-    """The whole lab. `images` are references of the engines' images in the lab's registry, `missing` tags not there."""
+    """Status of the lab. `images`: references of the engines' images in its registry; `missing`: tags that it lacks."""
 
     engine_running: bool
     up: bool
@@ -32,31 +36,31 @@ class Status:
 
     @property
     def complete(self) -> bool:
-        """Everything there and answering."""
+        """Whether all hosts run, all services answer and no image is missing."""
         hosts = all(host.state == "running" for host in self.hosts)
         services = self.registry and self.hub and self.repositories and not self.missing
         return self.engine_running and self.up and hosts and services
 
     def as_json(self) -> dict[str, object]:
-        """For `status --json`."""
+        """Values that `status --json` prints."""
         return {**asdict(self), "complete": self.complete}
 
 
-def look() -> Status:
-    """Observe the lab; changes nothing."""
+def read() -> Status:
+    """Status of the lab as it is now; changes nothing."""
     lab = state.load()
     if not docker.answers():
         return Status(engine_running=False, up=lab is not None)
-    found = docker.containers()
-    hosts = [_host(host, found) for host in (topology.SERVICES_HOST, *(lab or state.Lab()).hosts)]
+    containers = docker.containers()
+    hosts = [_host(host, containers) for host in (topology.SERVICES_HOST, *(lab or state.Lab()).hosts)]
     registry_up = registry.healthy()
     images, missing = _images(lab or state.Lab()) if registry_up else ([], [])
     return Status(True, lab is not None, hosts, registry_up, hub_control.healthy(), build.served(), images, missing)
 
 
 def _images(lab: state.Lab) -> tuple[list[str], list[str]]:
-    """References by digest of the images that this lab's hosts need, and tags that are not there."""
-    needed = [topology.ENGINE_IMAGE] * bool(lab.engines) + [topology.STANDIN_IMAGE] * bool(lab.simulated)
+    """Images that this lab's hosts need: references by digest, and tags that the registry lacks."""
+    needed = [image.reference for image in engine_images(lab)] + [topology.STANDIN_IMAGE] * lab.stands_in
     images, missing = [], []
     for reference in needed:
         repository, tag = reference.removeprefix(f"{topology.REGISTRY}/").rsplit(":", 1)
@@ -68,7 +72,7 @@ def _images(lab: state.Lab) -> tuple[list[str], list[str]]:
     return images, missing
 
 
-def _host(host: topology.Host, found: dict[str, docker.Container]) -> HostStatus:
-    container = found.get(host.container)
+def _host(host: topology.Host, containers: dict[str, docker.Container]) -> HostStatus:
+    container = containers.get(host.container)
     state = "missing" if container is None else "running" if container.running else "stopped"
-    return HostStatus(host.name, host.address, host.role, host.kind, state)
+    return HostStatus(host.name, host.address, host.role, host.kind, host.light, state)

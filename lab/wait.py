@@ -1,17 +1,17 @@
-"""Waiting for something to become true: poll with a deadline, never a fixed sleep."""
+"""Waits until a condition holds, with a deadline; never for a fixed time."""
 
 import time
 from collections.abc import Callable
 
 from lab.errors import LabError
 
-INTERVAL = 0.1  # seconds between two looks
+INTERVAL = 0.1  # seconds between two checks
 
 
-def until(true: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    """Return as soon as `true()`; LabError(`otherwise`) when that takes longer than `seconds`."""
+def until(condition: Callable[[], bool], seconds: float, message: str) -> None:
+    """Return as soon as `condition()` holds; LabError with the message when that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         if time.monotonic() > deadline:
-            raise LabError(otherwise)
+            raise LabError(message)
         time.sleep(INTERVAL)

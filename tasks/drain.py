@@ -1,6 +1,6 @@
-"""Hosts out of the balancers, on purpose: pyinfra INVENTORY tasks/drain.py --limit HOST [--data reason="..."]"""
+"""Hosts drained for maintenance: pyinfra INVENTORY tasks/drain.py --limit HOST [--data reason="..."]"""
 
-from tasks import deliberate, fleet_lock
+from barewind.tasks.steps import lease, maintenance
 
-fleet_lock.take()
-deliberate.drain(deliberate.to_drain())
+lease.take()
+maintenance.drain(maintenance.to_drain())

@@ -1,17 +1,14 @@
-"""The same release begun anew, batch by batch: pyinfra INVENTORY tasks/restart.py [--limit ...]"""
+"""Engines restarted with the release that they run, batch by batch: pyinfra INVENTORY tasks/restart.py [--limit ...]"""
 
-from pyinfra import host
+from barewind.tasks.steps import gate, lease, release, restart, rollout
 
-from barewind.operations.barrier import barrier
-from tasks import engine, fleet_lock, gate, history, restarting, rollout
+lease.take()
+batches, gates = restart.plan()
 
-fleet_lock.take()
-batches, gates = restarting.plan()
-
-for batch in host.loop(batches):
-    rollout.take_out(batch)
-    engine.restart(batch.hosts)
-    gate.unchanged(gates, batch.hosts)
-    history.served(gates, batch.hosts)
-    rollout.put_back(batch)
-    barrier(name="The batch serves")
+for batch in rollout.own_batches(batches):
+    rollout.drain(batch)
+    for engine in release.one_by_one(batch.hosts):
+        release.restart(engine)
+        gate.unchanged(gates, engine)
+        release.confirm_running(gates, engine)
+    rollout.undrain(batch)

@@ -1,21 +1,20 @@
 """Back to what served before: pyinfra INVENTORY tasks/rollback.py [--data release=ID] [--data reason="..."] [--limit ...]"""
 
-from pyinfra import host
+from barewind.hosts.barrier import barrier
+from barewind.tasks.steps import lease, release, rollback, rollout
 
-from barewind.operations.barrier import barrier
-from tasks import fleet_lock, going_back, rollout
+lease.take()
+hosts = rollback.plan()  # who is rolled back to what; everything that it needs is there, or can be had
 
-fleet_lock.take()
-hosts = going_back.plan()  # who goes back to what; everything that it needs is there, or can be had
-
-going_back.pull()
+rollback.pull()
 
 barrier(name="Everything is in place")
 
-for batch in host.loop(hosts.batches):
-    rollout.take_out(batch)
-    going_back.begin(batch.hosts)
-    going_back.serve(batch.hosts)
-    going_back.gate(batch.hosts)
-    rollout.put_back(batch)
-    barrier(name="The batch serves")
+for batch in rollout.own_batches(hosts.batches):
+    rollout.drain(batch)
+    for engine in release.one_by_one(batch.hosts):
+        rollback.record(engine)
+        rollback.serve(engine)
+        rollback.gate(engine)
+        rollback.confirm(engine)
+    rollout.undrain(batch)

@@ -1,10 +1,10 @@
-"""Drained hosts back into the balancers, past their gate: pyinfra INVENTORY tasks/undrain.py [--limit HOST]"""
+"""Drained hosts undrained, past their gate: pyinfra INVENTORY tasks/undrain.py [--limit HOST]"""
 
-from tasks import deliberate, fleet_lock, gate, history
+from barewind.tasks.steps import gate, lease, maintenance, release
 
-fleet_lock.take()
-hosts = deliberate.to_return()
+lease.take()
+hosts = maintenance.to_undrain()
 
 gate.unchanged(hosts)
-history.served(hosts)
-deliberate.undrain(hosts)
+release.confirm_running(hosts)
+maintenance.undrain(hosts)

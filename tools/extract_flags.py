@@ -2,7 +2,7 @@
 
 Runs inside the environment of tools/schema.py. Everything is read from the argparse objects or found by calling their
 type functions; a function of unknown kind stops the extraction, so that a new engine version is looked at.
-The format of the file is `Schema` in barewind/flags.py.
+The format of the file is `Schema` in barewind/engines/options.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KINDS = {
 
 
 def main() -> None:
-    """Extract one engine's options into a file."""
+    """Extract an engine's options into a file."""
     engine, file = sys.argv[1:]
     Path(file).write_text(as_text(schema(real_parsers.load(engine))))
 
@@ -57,12 +57,12 @@ def schema(real: real_parsers.RealParser) -> dict[str, Any]:
         "positionals": [
             {"name": action.dest, "values": _values(action)} for action in actions if not action.option_strings
         ],
-        "options": sorted(options, key=lambda one: str(one["names"][0])),
+        "options": sorted(options, key=lambda entry: str(entry["names"][0])),
     }
 
 
 def option(real: real_parsers.RealParser, action: argparse.Action) -> dict[str, Any]:
-    """One option; what is not said has the default of `Flag` in barewind/flags.py."""
+    """The entry of an option; what it leaves out has the default of `Flag` in barewind/engines/options.py."""
     negated = [
         name
         for name in action.option_strings
@@ -72,25 +72,25 @@ def option(real: real_parsers.RealParser, action: argparse.Action) -> dict[str, 
     unreachable = [name for name in names if real.flexible and name.startswith("--") and "_" in name]
     if unreachable:
         raise SystemExit(f"{unreachable}: the parser turns '_' into '-', so these names are never matched")
-    found: dict[str, Any] = {"names": sorted(names, key=lambda name: not name.startswith("--"))}
+    entry: dict[str, Any] = {"names": sorted(names, key=lambda name: not name.startswith("--"))}
     if negated:
-        found["negated"] = negated
-    found["values"] = _values(action)
-    if found["values"] != 0:
-        found |= _value(action)
+        entry["negated"] = negated
+    entry["values"] = _values(action)
+    if entry["values"] != 0:
+        entry |= _value(action)
     if isinstance(action, argparse._AppendAction):
-        found["repeatable"] = True
+        entry["repeatable"] = True
     if action.required:
-        found["required"] = True
+        entry["required"] = True
     if deprecated := _deprecated(action, real.parser):
-        found["deprecated"] = deprecated
-    return found
+        entry["deprecated"] = deprecated
+    return entry
 
 
-def as_text(found: dict[str, Any]) -> str:
-    """JSON with one option per line, so that a new version's difference can be read."""
-    lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in found.items() if key != "options"]
-    options = ",\n".join(f"    {json.dumps(one)}" for one in found["options"])
+def as_text(schema: dict[str, Any]) -> str:
+    """The schema as JSON with an option on each line, so that a new version's difference can be read."""
+    lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in schema.items() if key != "options"]
+    options = ",\n".join(f"    {json.dumps(entry)}" for entry in schema["options"])
     return "\n".join(["{", *lines, '  "options": [', options, "  ]", "}", ""])
 
 
@@ -99,23 +99,23 @@ def _values(action: argparse.Action) -> int | str:
 
 
 def _value(action: argparse.Action) -> dict[str, Any]:
-    """Type and bounds of one value."""
+    """Type and bounds of a value."""
     function, optional = _unwrapped(action.type)
     kind = _kind(function)
-    found: dict[str, Any] = {"type": kind}
+    entry: dict[str, Any] = {"type": kind}
     if optional:
-        found["optional"] = True
+        entry["optional"] = True
     if kind == "size" and _accepts(function, "auto"):
-        found["words"] = ["auto"]
+        entry["words"] = ["auto"]
     if kind == "str" and function is not None and function("A-b") == "a_b":
-        found["folded"] = True
+        entry["folded"] = True
     if action.choices is not None:
-        found["choices"] = sorted(
-            (one for one in action.choices if one is not None), key=lambda one: (str(type(one)), one)
+        entry["choices"] = sorted(
+            (choice for choice in action.choices if choice is not None), key=lambda choice: (str(type(choice)), choice)
         )
     if keys := _keys(function):
-        found["keys"] = keys
-    return found
+        entry["keys"] = keys
+    return entry
 
 
 def _unwrapped(function: Any) -> tuple[Callable[[str], Any] | None, bool]:
@@ -151,7 +151,7 @@ def _keys(function: Any) -> list[str]:
         function('{"barewind-probe": 0}')
     except argparse.ArgumentTypeError as error:
         if "unexpected_keyword_argument" in str(error):
-            return sorted(one.name for one in dataclasses.fields(function.__defaults__[0]) if one.init)
+            return sorted(field.name for field in dataclasses.fields(function.__defaults__[0]) if field.init)
     return []
 
 

@@ -31,13 +31,13 @@ def main() -> None:
 
 
 def judge(real: real_parsers.RealParser, argv: Sequence[str]) -> dict[str, Any]:
-    """What the real parser says to one argument list."""
-    said = io.StringIO()
+    """The real parser's verdict on an argument list."""
+    output = io.StringIO()
     given: dict[str, str] = {}
     answer: dict[str, Any] = {"error": None, "later": None, "given": given}
     stage = "error"
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
             namespace = real.parse(argv)
             default = real.parser.get_default
             given |= {name: str(value) for name, value in sorted(vars(namespace).items()) if value != default(name)}
@@ -45,7 +45,7 @@ def judge(real: real_parsers.RealParser, argv: Sequence[str]) -> dict[str, Any]:
             real.settle(namespace)
     except SystemExit as end:
         if end.code:
-            answer[stage] = said.getvalue().rpartition("error: ")[2].strip() or f"exit {end.code}"
+            answer[stage] = output.getvalue().rpartition("error: ")[2].strip() or f"exit {end.code}"
     except Exception as error:  # vLLM answers some bad input with a plain exception
         answer[stage] = f"{type(error).__name__}: {error}"
     return answer

@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RealParser:
-    """One engine's parser.
+    """An engine's parser.
 
     + parse: takes an argument list as the engine's command does
     + settle: what the engine does with the result before it looks at a model; raises what it refuses
@@ -83,7 +83,7 @@ def _public(version: str) -> str:
 class _TritonStandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Stands for Triton, the compiler of GPU kernels: SGLang's modules import it, its arguments do not depend on it.
 
-    Different: every name is there and does nothing. With the real one (1 GB installed) the parser is the same.
+    Different: every name is there and does nothing. With the real compiler (1 GB installed) the parser is the same.
     """
 
     def find_spec(self, name: str, _path: object, _target: object = None) -> importlib.machinery.ModuleSpec | None:

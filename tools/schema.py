@@ -1,8 +1,8 @@
 """Write down the command lines of the engines: `python tools/schema.py` (`make schema`).
 
 Makes an environment with the locked engines in the user's cache directory, asks their own argument parsers what they
-accept and writes barewind/catalog/flags/ENGINE-VERSION.json. A second run finds the environment and changes nothing.
-For a new release: change the versions in lab/engine-requirements.in and tools/schema-requirements.in, make the locks
+accept and writes barewind/catalog/options/ENGINE-VERSION.json. A second run finds the environment and changes nothing.
+For a new release: change the versions in lab/images/vllm-requirements.in and sglang-requirements.in beside it, make the locks
 again (by the command in the first lines of each), run this, and read the difference.
 """
 
@@ -22,8 +22,8 @@ from pathlib import Path
 from barewind.errors import BarewindError
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = (ROOT / "lab" / "engine-requirements.lock", ROOT / "tools" / "schema-requirements.lock")
-FLAGS = ROOT / "barewind" / "catalog" / "flags"
+LOCKS = tuple(ROOT / "lab" / "images" / f"{engine}-requirements.lock" for engine in ("vllm", "sglang"))
+OPTIONS = ROOT / "barewind" / "catalog" / "options"
 ENGINES = ("vllm", "sglang")
 PYTHON = "3.11"  # the locks are made for it
 RECIPE = "1"  # raise it when _install changes
@@ -68,22 +68,22 @@ def environment() -> Path:
 
 
 def write(python: Path, engine: str) -> str:
-    """Extract one engine's options into the catalog; returns what happened.
+    """Extract an engine's options into the catalog; returns what happened.
 
     Raises:
         BarewindError: as `extract`.
     """
     text = extract(python, engine)
-    target = FLAGS / f"{engine}-{json.loads(text)['version']}.json"
+    target = OPTIONS / f"{engine}-{json.loads(text)['version']}.json"
     if target.exists() and target.read_text() == text:
         return f"{target.relative_to(ROOT)}: unchanged"
-    FLAGS.mkdir(exist_ok=True)
+    OPTIONS.mkdir(exist_ok=True)
     target.write_text(text)
     return f"{target.relative_to(ROOT)}: written"
 
 
 def extract(python: Path, engine: str) -> str:
-    """What the engine's parser accepts, as the text of a file of barewind/catalog/flags/.
+    """What the engine's parser accepts, as the text of a file of barewind/catalog/options/.
 
     Raises:
         BarewindError: the parser cannot be built or holds something unknown.
@@ -98,7 +98,7 @@ def run(argv: Sequence[str], text: str = "") -> str:
     """Run a program inside or for the environment; returns its standard output.
 
     Raises:
-        BarewindError: it failed; with its last words.
+        BarewindError: the program failed; the message ends with the last line that it printed.
     """
     settings = os.environ | {"PYTHONDONTWRITEBYTECODE": "", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     try:
@@ -106,9 +106,9 @@ def run(argv: Sequence[str], text: str = "") -> str:
     except OSError as error:
         raise BarewindError(f"{argv[0]} cannot be run: {error.strerror}; run `make setup`") from None
     if result.returncode != 0:
-        words = [line.strip() for line in (result.stderr or result.stdout).splitlines() if line.strip()]
-        said = words[-1][:300] if words else "it said nothing"
-        raise BarewindError(f"`{' '.join(argv[:4])} ...` failed: {said}; correct that and run `make schema` again")
+        lines = [line.strip() for line in (result.stderr or result.stdout).splitlines() if line.strip()]
+        message = lines[-1][:300] if lines else "it printed nothing"
+        raise BarewindError(f"`{' '.join(argv[:4])} ...` failed: {message}; correct that and run `make schema` again")
     return result.stdout
 
 
@@ -133,10 +133,10 @@ def _key() -> str:
 
 def _uv() -> str:
     beside = Path(sys.executable).parent / "uv"
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    if found is None:
+    uv = str(beside) if beside.exists() else shutil.which("uv")
+    if uv is None:
         raise BarewindError("uv is not installed; run `make setup` and use .venv/bin/python")
-    return found
+    return uv
 
 
 def _torch_source() -> list[str]:

@@ -6,17 +6,18 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from barewind.bundle import AGAIN, CHECKSUMS
+from barewind.bundle.about import AGAIN
+from barewind.checksums import SUMS, read_sums, sums
 from barewind.errors import BarewindError
-from barewind.transfers import Transfers
+from barewind.progress.transfers import Transfers
 
 _CHUNK = 2**20  # bytes read at a time
-_SOME = 5  # names in a message
+_NAMES = 5  # at most, in a message
 
 
 def pieces(path: Path, length: int | None = None) -> Iterator[bytes]:
     """A file's bytes, or its first `length`."""
-    left = path.stat().st_size if length is None else length
+    left = path.stat().st_size if length is None else length  # bytes
     if not left:
         return
     with path.open("rb") as file:
@@ -35,11 +36,10 @@ def sha256_of(path: Path) -> str:
 
 def write(directory: Path, known: Mapping[str, str]) -> str:
     """Write SHA256SUMS over every file of a directory; `known` has those that were checked just now. Returns its SHA-256."""
-    lines = [f"{known.get(name) or sha256_of(path)}  {name}\n" for name, path in sorted(_files(directory).items())]
-    text = "".join(lines)
-    fresh = directory / (CHECKSUMS + ".new")
+    text = sums({name: known.get(name) or sha256_of(path) for name, path in _files(directory).items()})
+    fresh = directory / (SUMS + ".new")
     fresh.write_text(text)
-    fresh.rename(directory / CHECKSUMS)
+    fresh.rename(directory / SUMS)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -53,39 +53,39 @@ def identity(directory: Path) -> str:
 
 
 def check(directory: Path, shown: Transfers) -> dict[str, str]:
-    """Read every file of a bundle against SHA256SUMS; returns what that says: SHA-256 by name.
+    """Read every file of a bundle against SHA256SUMS; returns the SHA-256 of each by name.
 
     Raises:
         BarewindError: it is not complete, or a file is missing, changed, or one too many.
     """
-    wanted = {name: digest for digest, _, name in (line.partition("  ") for line in _text(directory).splitlines())}
-    there = _files(directory)
-    _refuse(directory, "missing", sorted(wanted.keys() - there.keys()))
-    _refuse(directory, f"not in {CHECKSUMS}", sorted(there.keys() - wanted.keys()))
+    expected = read_sums(_text(directory))
+    present = _files(directory)
+    _refuse(directory, "missing", sorted(expected.keys() - present.keys()))
+    _refuse(directory, f"not in {SUMS}", sorted(present.keys() - expected.keys()))
     changed = []
-    with shown.begin("checking the bundle", sum(path.stat().st_size for path in there.values())) as transfer:
-        for name, path in sorted(there.items()):
+    with shown.begin("checking the bundle", sum(path.stat().st_size for path in present.values())) as transfer:
+        for name, path in sorted(present.items()):
             hashed = hashlib.sha256()
             for piece in transfer.counted(pieces(path)):
                 hashed.update(piece)
-            if hashed.hexdigest() != wanted[name]:
+            if hashed.hexdigest() != expected[name]:
                 changed.append(name)
     _refuse(directory, "changed", changed)
-    return wanted
+    return expected
 
 
 def _text(directory: Path) -> str:
     try:
-        return (directory / CHECKSUMS).read_text()
+        return (directory / SUMS).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise BarewindError(f"{directory}: has no {CHECKSUMS}, so it is no complete bundle; {AGAIN}.") from error
+        raise BarewindError(f"{directory}: has no {SUMS}, so it is no complete bundle; {AGAIN}.") from error
 
 
-def _refuse(directory: Path, what: str, names: list[str]) -> None:
+def _refuse(directory: Path, finding: str, names: list[str]) -> None:
     if names:
-        more = f" and {len(names) - _SOME} more" if len(names) > _SOME else ""
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         raise BarewindError(
-            f"{directory}: {what}: {', '.join(names[:_SOME])}{more}. Nothing of it was used; copy it again, or {AGAIN}."
+            f"{directory}: {finding}: {', '.join(names[:_NAMES])}{more}. Nothing of it was used; copy it again, or {AGAIN}."
         )
 
 
@@ -95,11 +95,11 @@ def _files(directory: Path) -> dict[str, Path]:
     Raises:
         BarewindError: there is a link, or something else that is no plain file.
     """
-    found = {}
+    files = {}
     for path in directory.rglob("*"):
         name = path.relative_to(directory).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise BarewindError(f"{path}: is no plain file; a bundle has no links. Copy it again, following links.")
-        if path.is_file() and name != CHECKSUMS:
-            found[name] = path
-    return found
+        if path.is_file() and name != SUMS:
+            files[name] = path
+    return files

@@ -20,7 +20,7 @@ _PARTIAL = ".partial"
 
 
 class ResumableSource(Protocol):
-    """Where blobs come from, from any byte on."""
+    """A place that blobs come from, from any byte on."""
 
     def read(self, blob: Blob, start: int = 0, so_far: Iterable[bytes] = ...) -> Iterator[bytes]:
         """The bytes from `start` on, checked together with those `so_far`."""
@@ -34,7 +34,7 @@ class Layout:
         self._blobs = directory / "blobs" / "sha256"
 
     def path(self, digest: str) -> Path:
-        """Where a blob or manifest is."""
+        """The file of a blob or manifest."""
         return self._blobs / digest.removeprefix("sha256:")
 
     def has(self, blob: Blob) -> bool:
@@ -64,22 +64,22 @@ class Layout:
             BarewindError: it is not there, or is not what its digest says.
         """
         path = self.path(blob.digest)
-        hashed, held = hashlib.sha256(), b""
+        hashed, last = hashlib.sha256(), b""
         try:
             for piece in pieces(path):
                 hashed.update(piece)
-                if held:
-                    yield held
-                held = piece
+                if last:
+                    yield last
+                last = piece
         except OSError as error:
             raise BarewindError(f"{path}: {error.strerror}; the bundle is not complete.") from error
         if f"sha256:{hashed.hexdigest()}" != blob.digest:
             raise BarewindError(f"{path}: is not what its name says; the bundle was changed.")
-        if held:
-            yield held
+        if last:
+            yield last
 
-    def take(self, blob: Blob, source: ResumableSource, came: Callable[[int], None]) -> None:
-        """Have a blob; `came` hears of its bytes, those of an earlier run first. It gets its name when it is right.
+    def take(self, blob: Blob, source: ResumableSource, received: Callable[[int], None]) -> None:
+        """Have a blob, calling `received` with each number of bytes, those of an earlier run first. It is named once it is right.
 
         Raises:
             BarewindError: it cannot be had; what came stays for the next time, unless it was wrong.
@@ -87,14 +87,14 @@ class Layout:
         path = self.path(blob.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + _PARTIAL)
-        there = min(part.stat().st_size, blob.size) if part.is_file() else 0
-        came(there)
+        start = min(part.stat().st_size, blob.size) if part.is_file() else 0
+        received(start)
         try:
-            with part.open("r+b" if there else "wb") as file:
-                file.seek(there)
-                for piece in source.read(blob, there, pieces(part, there)):
+            with part.open("r+b" if start else "wb") as file:
+                file.seek(start)
+                for piece in source.read(blob, start, pieces(part, start)):
                     file.write(piece)
-                    came(len(piece))
+                    received(len(piece))
                 file.truncate()
         except (Unreachable, Refused):
             raise

@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from barewind import bundle, lock, mirror
-from barewind.bundle import Bundle, checksums
+from barewind.bundle import about, checksums
+from barewind.bundle.about import Bundle
 from barewind.bundle.layout import Layout
 from barewind.bundle.weights import place
 from barewind.errors import BarewindError
-from barewind.lock import Lock
-from barewind.mirror import Mirror, copy, wanted
-from barewind.resolver import needs
-from barewind.site import Site
-from barewind.transfers import Transfers
+from barewind.lock import file as lock_file
+from barewind.lock.file import Lock
+from barewind.lock.resolve import needs
+from barewind.mirror.contents import Mirror, fill, mirrored_image
+from barewind.progress.transfers import Transfers
+from barewind.registry import copy
+from barewind.spec.site import Site
 
-_UNUSED = f"nothing of it was used. Copy it again, or {bundle.AGAIN}."
+_UNUSED = f"nothing of it was used. Copy it again, or {about.AGAIN}."
 
 
 def check(directory: Path, shown: Transfers, *, expected: str | None = None) -> Bundle:
@@ -33,77 +35,79 @@ def check(directory: Path, shown: Transfers, *, expected: str | None = None) -> 
             f"{directory}: is bundle {identity}, not {expected}; nothing of it was used. Get the right one."
         )
     sums = checksums.check(directory, shown)
-    found = bundle.read(directory, identity)
+    loaded = about.read(directory, identity)
     for path, digest in sums.items():
         folder, _, name = path.rpartition("/")
-        if folder == f"{bundle.IMAGES}/blobs/sha256" and name != digest:
+        if folder == f"{about.IMAGES}/blobs/sha256" and name != digest:
             raise BarewindError(f"{directory}: {path} is not what its name says; {_UNUSED}")
-    _check_images(found)
-    for manifest in found.held.weights:
+    _check_images(loaded)
+    for manifest in loaded.lock.weights:
         for name, file in manifest.files.items():
-            path = f"{bundle.WEIGHTS}/{bundle.weights_folder(manifest)}/{name}"
+            path = f"{about.WEIGHTS}/{about.weights_folder(manifest)}/{name}"
             if sums.get(path) != file.sha256:
                 raise BarewindError(f"{directory}: {path} is not what its lock says; {_UNUSED}")
-    return found
+    return loaded
 
 
-def agree(found: Bundle, site: Site) -> bool:
+def agree(bundle: Bundle, site: Site) -> bool:
     """Bring a site's lock file and a bundle together: write it where there is none. True if it was written.
 
     Raises:
         BarewindError: the site's lock names other bytes than the bundle has, or needs what is not in it.
     """
-    held = lock.read(site.lock_file)
-    written = held == Lock()
+    lock = lock_file.read(site.lock_file)
+    written = lock == Lock()
     if written:
-        held = found.held
+        lock = bundle.lock
     needed, problems = needs(site), []
     for reference in needed.images:
-        want, have = held.images.get(reference), found.held.images.get(reference)
-        if have is None or want is None or have.digest != want.digest:
-            problems.append(f"image {reference}: {want and want.digest} locked, {have and have.digest} in the bundle")
-    for name in needed.weights:
-        files, there = held.manifest(*name), found.held.manifest(*name)
-        if there is None or files is None or (files.revision, files.files) != (there.revision, there.files):
+        locked, saved = lock.images.get(reference), bundle.lock.images.get(reference)
+        if saved is None or locked is None or saved.digest != locked.digest:
             problems.append(
-                f"weights {name[0]}@{name[1]}: {files and files.revision} locked, {there and there.revision} in the bundle"
+                f"image {reference}: {locked and locked.digest} locked, {saved and saved.digest} in the bundle"
+            )
+    for name in needed.weights:
+        ours, theirs = lock.manifest(*name), bundle.lock.manifest(*name)
+        if theirs is None or ours is None or (ours.revision, ours.files) != (theirs.revision, theirs.files):
+            problems.append(
+                f"weights {name[0]}@{name[1]}: {ours and ours.revision} locked, {theirs and theirs.revision} in the bundle"
             )
     if problems:
         raise BarewindError(
-            f"{found.directory}: does not hold what {site.lock_file} says: {'; '.join(problems)}. Nothing of it was used. Save "
-            f"a bundle with this lock file, or take the bundle's: cp {found.directory / bundle.LOCK} {site.lock_file}"
+            f"{bundle.directory}: does not hold what {site.lock_file} says: {'; '.join(problems)}. Nothing of it was used. Save "
+            f"a bundle with this lock file, or take the bundle's: cp {bundle.directory / about.LOCK} {site.lock_file}"
         )
     if written:
-        lock.write(found.held, site.lock_file)
+        lock_file.write(bundle.lock, site.lock_file)
     return written
 
 
-def push(found: Bundle, target: Mirror, now: datetime, shown: Transfers) -> None:
+def push(bundle: Bundle, target: Mirror, now: datetime, shown: Transfers) -> None:
     """Have a mirror hold the images that it wants, all of the bundle's if it does not say.
 
     Raises:
         BarewindError: the mirror fails; what is complete stays for the next time.
     """
-    if not target.wanted:
-        target.wanted = {name: wanted(name, image) for name, image in found.held.images.items()}
-    layout = Layout(found.directory / bundle.IMAGES)
-    mirror.fill(target, found.fleet, now, shown, source=lambda _: layout)
+    if not target.images:
+        target.images = {name: mirrored_image(name, image) for name, image in bundle.lock.images.items()}
+    layout = Layout(bundle.directory / about.IMAGES)
+    fill(target, bundle.fleet, now, shown, source=lambda _: layout)
 
 
-def put_weights(found: Bundle, target: Path, shown: Transfers) -> None:
+def put_weights(bundle: Bundle, target: Path, shown: Transfers) -> None:
     """Have a bundle's weights in a directory, laid out as in the bundle.
 
     Raises:
         BarewindError: it cannot be written to.
     """
-    for manifest in found.held.weights:
-        place(manifest, found.directory, target, shown)
+    for manifest in bundle.lock.weights:
+        place(manifest, bundle.directory, target, shown)
 
 
-def _check_images(found: Bundle) -> None:
-    layout = Layout(found.directory / bundle.IMAGES)
-    for reference, image in found.held.images.items():
-        for document in copy.named(layout, wanted(reference, image).digest):
+def _check_images(bundle: Bundle) -> None:
+    layout = Layout(bundle.directory / about.IMAGES)
+    for reference, image in bundle.lock.images.items():
+        for document in copy.manifests(layout, mirrored_image(reference, image).digest):
             for blob in document.blobs:
                 if not layout.has(blob):
                     raise BarewindError(

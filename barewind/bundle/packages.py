@@ -1,19 +1,19 @@
-"""Which apt packages a site's hosts need, per kind of host and operating system. Pure."""
+"""Which apt packages a site's hosts need, per kind of host and operating system."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from barewind import runtime
-from barewind.drivers import System
+from barewind.docker.plan import docker_plan
+from barewind.drivers.model import System
 from barewind.drivers.plan import driver_plan
 from barewind.errors import BarewindError
-from barewind.mirror import host as mirror_host
-from barewind.packages import Package
-from barewind.preflight import SUPPORTED_SYSTEMS
-from barewind.site import Site
-from barewind.spec import EngineSpec
+from barewind.hosts.packages import Package
+from barewind.mirror import plan as mirror_host
+from barewind.preflight.checks import SUPPORTED_SYSTEMS
+from barewind.spec.keys import EngineSpec
+from barewind.spec.site import Site
 
 BALANCER_PACKAGES = ("haproxy", "curl", "socat")  # those of tasks/balancer.py; a test compares them
 _ANY_KERNEL = "$(uname -r)"
@@ -43,7 +43,7 @@ def listed(site: Site) -> Listed:
 def _engine(spec: EngineSpec, system: str) -> dict[str, Any]:
     """Nothing for a system that the vendor has no packages for."""
     try:
-        engine = runtime.plan(spec, system)
+        engine = docker_plan(spec, system)
         drivers = driver_plan(spec, System(name=system, cpu_vendor="GenuineIntel", kernel=_ANY_KERNEL))
     except (KeyError, BarewindError):
         return {}

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from barewind import bundle
+from barewind.bundle.about import WEIGHTS, weights_folder
 from barewind.bundle.checksums import pieces, sha256_of
 from barewind.errors import BarewindError
-from barewind.lock import read_token
-from barewind.meter import size
-from barewind.spec import EngineSpec
-from barewind.transfers import Transfer, Transfers
-from barewind.weights import Manifest, WeightFile
+from barewind.lock.file import read_token
+from barewind.lock.manifest import Manifest, WeightFile
+from barewind.progress.meter import size
+from barewind.progress.transfers import Transfer, Transfers
+from barewind.spec.keys import EngineSpec
 
 CACHE = ".partial"  # in a bundle: what the hub's client has begun
 
@@ -26,12 +26,12 @@ def fetch(manifest: Manifest, spec: EngineSpec, directory: Path, shown: Transfer
         BarewindError: a file cannot be had, or is not what the lock says; what came stays for the next time.
     """
     title = f"{manifest.model}@{manifest.revision[:12]} ({manifest.layout} layout)"
-    folder = f"{bundle.WEIGHTS}/{bundle.weights_folder(manifest)}"
-    lacking = {name: file for name, file in manifest.files.items() if not _has(directory / folder / name, file)}
-    with shown.begin(title, sum(file.size for file in lacking.values())) as transfer:
-        for name, file in lacking.items():
-            came = _download(manifest, name, file, spec, directory / CACHE / manifest.model, transfer)
-            _rename(came, directory / folder / name)
+    folder = f"{WEIGHTS}/{weights_folder(manifest)}"
+    missing = {name: file for name, file in manifest.files.items() if not _has(directory / folder / name, file)}
+    with shown.begin(title, sum(file.size for file in missing.values())) as transfer:
+        for name, file in missing.items():
+            downloaded = _download(manifest, name, file, spec, directory / CACHE / manifest.model, transfer)
+            _rename(downloaded, directory / folder / name)
     shown.say(f"{title}: {len(manifest.files)} files, {size(manifest.size)}")
     return {f"{folder}/{name}": file.sha256 for name, file in manifest.files.items()}
 
@@ -45,8 +45,8 @@ def place(manifest: Manifest, directory: Path, target: Path, shown: Transfers) -
         BarewindError: the target cannot be written to, or a file changed on its way.
     """
     source, final = (
-        directory / bundle.WEIGHTS / bundle.weights_folder(manifest),
-        target / bundle.weights_folder(manifest),
+        directory / WEIGHTS / weights_folder(manifest),
+        target / weights_folder(manifest),
     )
     title = f"{manifest.model}@{manifest.revision[:12]} -> {final}"
     with shown.begin(title, manifest.size) as transfer:
@@ -96,11 +96,13 @@ def _download(
     """A file from the hub, through its own client, which goes on where an earlier run broke off."""
     from huggingface_hub import hf_hub_download
 
-    where = f"weights {manifest.model}@{manifest.revision}: {name} from {spec.hub_endpoint}"
+    from barewind.lock.hub import FAILURES, explained
+
+    subject = f"weights {manifest.model}@{manifest.revision}: {name} from {spec.hub_endpoint}"
     token = read_token(spec) or False
     local = cache / manifest.revision
     try:
-        came = Path(
+        downloaded = Path(
             hf_hub_download(
                 manifest.model,
                 name,
@@ -111,20 +113,24 @@ def _download(
                 tqdm_class=_counting(transfer),
             )
         )
-        right = came.stat().st_size == file.size and sha256_of(came) == file.sha256
-    except Exception as error:  # the client's own and its HTTP library's, which change between releases
-        said = str(error).splitlines()[0] if str(error) else "no detail"
+        right = downloaded.stat().st_size == file.size and sha256_of(downloaded) == file.sha256
+    except FAILURES as error:
         raise BarewindError(
-            f"{where}: cannot be fetched ({type(error).__name__}: {said}). Check hub_endpoint, hub_token_file and the "
+            f"{subject}: cannot be fetched: {explained(error, with_token=bool(token))}. Then run again: it goes on where it was."
+        ) from error
+    except Exception as error:  # the client's own and its HTTP library's, which change between releases
+        detail = str(error).splitlines()[0] if str(error) else "no detail"
+        raise BarewindError(
+            f"{subject}: cannot be fetched ({type(error).__name__}: {detail}). Check hub_endpoint, hub_token_file and the "
             "network, and run again: it goes on where it was."
         ) from error
     if not right:
-        came.unlink()
+        downloaded.unlink()
         shutil.rmtree(local / ".cache", ignore_errors=True)
         raise BarewindError(
-            f"{where}: is not what the lock says and was thrown away. Check the hub, or what stands between, and run again."
+            f"{subject}: is not what the lock says and was thrown away. Check the hub, or what stands between, and run again."
         )
-    return came
+    return downloaded
 
 
 def _counting(transfer: Transfer) -> Any:
@@ -145,9 +151,9 @@ def _counting(transfer: Transfer) -> Any:
     return Counting
 
 
-def _rename(came: Path, final: Path) -> None:
+def _rename(downloaded: Path, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
-    came.rename(final)
+    downloaded.rename(final)
 
 
 def _has(path: Path, file: WeightFile) -> bool:

@@ -6,33 +6,37 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from barewind.drivers.sources import needed, url
-from barewind.problem import Problem
-from barewind.spec import EngineSpec
+from barewind.drivers.repositories import needed
+from barewind.drivers.vendors import VENDORS
+from barewind.hosts.apt_sources import OTHERS, uris, url
+from barewind.hosts.problem import Problem
+from barewind.spec.keys import EngineSpec
 
-UNINSTALLER = "/usr/bin/nvidia-uninstall"  # of NVIDIA's .run installer
 
-# Every line of apt's sources that names a repository, with its file; ours excepted.
-SECTION = (
-    "grep -sHE '^(deb |URIs:)' /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources | "
-    f"grep -v '^/etc/apt/sources.list.d/barewind-'; [ ! -x {UNINSTALLER} ] || echo {UNINSTALLER}"
-)
+def section() -> str:
+    """The part of a host's script that prints every line of apt's sources with its file, ours excepted, and uninstallers."""
+    uninstallers = [program.path for vendor in VENDORS.values() for program in vendor.uninstallers]
+    return "; ".join(
+        (
+            OTHERS,
+            *(f"[ ! -x {path} ] || echo {path}" for path in uninstallers),
+        )
+    )
 
 
 def problems(spec: EngineSpec, lines: list[str]) -> Iterator[Problem]:
-    """What must be gone before drivers can be installed; `lines` as SECTION prints them."""
+    """What must be gone before drivers can be installed; `lines` as that part prints them."""
+    others = list(uris(lines))
     for name in needed(spec):
         ours = urlsplit(url(spec, name))
-        pattern = re.compile(rf"https?://{re.escape(ours.netloc + ours.path)}(/|\s|$)")
-        for file in sorted({line.split(":", 1)[0] for line in lines if pattern.search(line)}):
+        pattern = re.compile(rf"([a-z]+\+)*https?://{re.escape(ours.netloc + ours.path)}(/|$)")
+        for file in sorted({file for file, uri in others if pattern.match(uri)}):
             yield Problem(
                 spec.host,
                 f"{file} names {url(spec, name)}, which the deploy adds with its own key: apt refuses both",
                 f"rm {file} (keep other repositories in it), or accelerator_drivers = 'external'",
             )
-    if spec.accelerator_drivers == "managed" and UNINSTALLER in lines:
-        yield Problem(
-            spec.host,
-            "has a driver of NVIDIA's .run installer, which packages cannot replace",
-            "nvidia-uninstall; reboot; or accelerator_drivers = 'external'",
-        )
+    if spec.accelerator_drivers == "managed":
+        for uninstaller in (program for vendor in VENDORS.values() for program in vendor.uninstallers):
+            if uninstaller.path in lines:
+                yield Problem(spec.host, uninstaller.finding, uninstaller.remedy)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from barewind import catalog
-from barewind.drivers import DriverPlan, System, amd, nvidia
-from barewind.spec import EngineSpec
+from barewind.drivers.model import DriverPlan, Finding, System
+from barewind.drivers.vendors import vendor_of
+from barewind.spec.keys import EngineSpec
 
 
 def driver_plan(spec: EngineSpec, system: System) -> DriverPlan | None:
@@ -12,8 +12,17 @@ def driver_plan(spec: EngineSpec, system: System) -> DriverPlan | None:
 
     Raises:
         BarewindError: a repository's key cannot be read, or is not the vendor's.
+        KeyError: the vendor has no packages for that system.
     """
-    vendor = catalog.accelerators()[spec.accelerator].vendor
-    if spec.accelerator_drivers == "external" or vendor == "none":
+    vendor = vendor_of(spec)
+    if vendor is None or spec.accelerator_drivers == "external":
         return None
-    return nvidia.plan(spec, system) if vendor == "nvidia" else amd.plan(spec, system)
+    return vendor.plan(spec, system)
+
+
+def unpublished(spec: EngineSpec, system: System) -> list[Finding]:
+    """What keeps a host's drivers from being installed on its system; nothing where the site keeps its own drivers."""
+    vendor = vendor_of(spec)
+    if vendor is None or spec.accelerator_drivers == "external":
+        return []
+    return list(vendor.unpublished(spec, system))

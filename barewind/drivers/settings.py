@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from barewind.drivers import GRUB_FILE, MODULES_FILE, PREFERENCES_FILE, SYSCTL_FILE, TMPFILES_FILE, UNATTENDED_FILE
-from barewind.files import HostFile
-from barewind.spec import EngineSpec
+from barewind.drivers.model import (
+    GRUB_FILE,
+    MODULES_FILE,
+    PREFERENCES_FILE,
+    SYSCTL_FILE,
+    TMPFILES_FILE,
+    UNATTENDED_FILE,
+)
+from barewind.hosts.file import HostFile
+from barewind.spec.keys import EngineSpec
 
 _HEAD = "# Written by Barewind: changed by hand, it is put right at the next deploy.\n"
 _FIRST = 1001  # apt_preferences(5): above 1000 a version is taken even if it is a downgrade

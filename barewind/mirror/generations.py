@@ -1,4 +1,4 @@
-"""Which images a mirror keeps. Pure: tags in, tags to write and manifests to forget out.
+"""Which images a mirror keeps: from the tags that are there, the tags to write and the manifests to forget.
 
 Each time the images that a fleet needs change, all of them get a tag of a new generation, FLEET.TIME.DIGEST. A manifest is
 kept as long as a tag of one of the newest generations, of another fleet, or of somebody else is on it.
@@ -18,7 +18,7 @@ _TAG = re.compile(r"(?P<fleet>[A-Za-z0-9_-]{1,60})\.(?P<time>\d{8}T\d{6}Z)\.[0-9
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done in a mirror."""
+    """The tags that a mirror gets, and the images that it forgets."""
 
     tags: dict[Image, str]
     forget: tuple[Image, ...]
@@ -59,5 +59,5 @@ def fleet_name(inventory: str) -> str:
 
 
 def _is_of(fleet: str, tag: str) -> bool:
-    found = _TAG.fullmatch(tag)
-    return found is not None and found["fleet"] == fleet
+    parts = _TAG.fullmatch(tag)
+    return parts is not None and parts["fleet"] == fleet

@@ -44,15 +44,15 @@ class Document:
 
     @property
     def digest(self) -> str:
-        """What it is known by, whatever a header says."""
+        """SHA-256 of the content, whatever a header says."""
         return sha256(self.content)
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """The document read.
+        """The content as JSON.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is no JSON object.
         """
         return dict(json.loads(self.content))
 
@@ -64,8 +64,9 @@ class Document:
     @property
     def blobs(self) -> list[Blob]:
         """Configuration and layers, each once; an index has none."""
-        named = [*([self.data["config"]] if "config" in self.data else []), *self.data.get("layers", [])]
-        return [Blob(digest, size) for digest, size in {one["digest"]: int(one["size"]) for one in named}.items()]
+        descriptors = [*([self.data["config"]] if "config" in self.data else []), *self.data.get("layers", [])]
+        sizes = {descriptor["digest"]: int(descriptor["size"]) for descriptor in descriptors}
+        return [Blob(digest, size) for digest, size in sizes.items()]
 
 
 def sha256(content: bytes) -> str:
@@ -77,7 +78,7 @@ class Repository(Connection):
     """One repository. Everything read is checked against the digest it was asked by."""
 
     def __init__(self, registry: str, repository: str, **connection: Any) -> None:
-        super().__init__(registry, **connection)
+        super().__init__(registry, scope=f"repository:{repository}", **connection)
         self.repository = repository
 
     def manifest(self, reference: str) -> Document:
@@ -91,10 +92,10 @@ class Repository(Connection):
             document = Document(_media_type(answer), answer.content)
             _ = document.blobs, document.children
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RegistryError(f"{self.what}: what answered is no registry (no JSON); check the name.") from error
+            raise RegistryError(f"{self.subject}: what answered is no registry (no JSON); check the name.") from error
         if reference.startswith("sha256:") and document.digest != reference:
             raise RegistryError(
-                f"{self.what}: the registry sent another manifest than {reference}; nothing was taken from it. Check what "
+                f"{self.subject}: the registry sent another manifest than {reference}; nothing was taken from it. Check what "
                 "stands between, and try again."
             )
         return document
@@ -125,24 +126,24 @@ class Repository(Connection):
         Raises:
             RegistryError: it cannot be had, or is not what its digest says.
         """
-        hashed, got, held = hashlib.sha256(), start, b""
+        hashed, received, last = hashlib.sha256(), start, b""
         for piece in so_far:
             hashed.update(piece)
         for piece in self._pieces(blob, start):
-            got += len(piece)
+            received += len(piece)
             hashed.update(piece)
-            if got > blob.size:
+            if received > blob.size:
                 break
-            if held:
-                yield held
-            held = piece
-        if got != blob.size or f"sha256:{hashed.hexdigest()}" != blob.digest:
+            if last:
+                yield last
+            last = piece
+        if received != blob.size or f"sha256:{hashed.hexdigest()}" != blob.digest:
             raise RegistryError(
-                f"{self.what}: {blob.digest} of {self.registry}/{self.repository} is damaged: {got} bytes with another "
+                f"{self.subject}: {blob.digest} of {self.registry}/{self.repository} is damaged: {received} bytes with another "
                 f"SHA-256, {blob.size} wanted. It was thrown away; try again, and check what stands between."
             )
-        if held:
-            yield held
+        if last:
+            yield last
 
     def document(self, digest: str) -> dict[str, Any]:
         """A small JSON blob, such as an image's configuration.
@@ -152,11 +153,11 @@ class Repository(Connection):
         """
         answer = self.send("GET", self._path("blobs", digest))
         if sha256(answer.content) != digest:
-            raise RegistryError(f"{self.what}: its configuration is not what its digest says; lock again.")
+            raise RegistryError(f"{self.subject}: its configuration is not what its digest says; lock again.")
         try:
             return dict(json.loads(answer.content))
         except (ValueError, TypeError) as error:
-            raise RegistryError(f"{self.what}: what answered is no registry (no JSON); check the name.") from error
+            raise RegistryError(f"{self.subject}: what answered is no registry (no JSON); check the name.") from error
 
     def upload(self, blob: Blob, content: Callable[[], Iterator[bytes]]) -> None:
         """Store a blob; `content` begins it anew for each attempt.
@@ -201,34 +202,34 @@ class Repository(Connection):
     def tags(self) -> list[str]:
         """Every tag; none where the repository does not exist."""
         try:
-            return self._listed(self._path("tags", "list"), "tags")
+            return _listed(self, self._path("tags", "list"), "tags")
         except NotThere:
             return []
 
     def _upload(self, blob: Blob, content: Iterator[bytes]) -> None:
-        asked = self.send("POST", self._path("blobs", "uploads/"), body=b"", expected=(202,))
-        location = asked.headers["Location"]
-        joint = "&" if "?" in location else "?"
+        opened = self.send("POST", self._path("blobs", "uploads/"), body=b"", expected=(202,))
+        location = opened.headers["Location"]
+        separator = "&" if "?" in location else "?"
         self.send(
             "PUT",
-            f"{location}{joint}digest={blob.digest}",
+            f"{location}{separator}digest={blob.digest}",
             headers={"Content-Type": "application/octet-stream"},
             body=_Sized(content, blob.size) if blob.size else b"",
             expected=(201,),
         )
 
     def _pieces(self, blob: Blob, start: int) -> Iterator[bytes]:
-        got, failures = start, 0
-        while got < blob.size:
-            before = got
+        received, failures = start, 0
+        while received < blob.size:
+            before = received
             try:
-                for piece in self._range(blob, got):
-                    got += len(piece)
+                for piece in self._range(blob, received):
+                    received += len(piece)
                     yield piece
-                if got < blob.size:
+                if received < blob.size:
                     raise ConnectionError("it ended early")
             except _BROKEN as error:
-                failures = failures + 1 if got == before else 1
+                failures = failures + 1 if received == before else 1
                 if failures == _ATTEMPTS:
                     raise error if isinstance(error, Unreachable) else self.unreachable(error) from error
                 client.sleep(2.0**failures)
@@ -245,33 +246,30 @@ class Repository(Connection):
                 if fresh:
                     yield fresh
 
-    def _path(self, kind: str, what: str) -> str:
-        return f"/v2/{self.repository}/{kind}/{what}"
-
-    def _listed(self, path: str, key: str) -> list[str]:
-        return listed(self, path, key)
+    def _path(self, kind: str, name: str) -> str:
+        return f"/v2/{self.repository}/{kind}/{name}"
 
 
 def repositories(registry: Connection) -> list[str]:
     """Every repository of a registry."""
-    return listed(registry, "/v2/_catalog", "repositories")
+    return _listed(registry, "/v2/_catalog", "repositories")
 
 
-def listed(registry: Connection, path: str, key: str) -> list[str]:
+def _listed(registry: Connection, path: str, key: str) -> list[str]:
     """A list that comes in pages."""
-    found: list[str] = []
+    entries: list[str] = []
     url: str | None = f"{path}?n=500"
     while url:
         answer = registry.send("GET", url)
-        found += answer.json().get(key) or []
+        entries += answer.json().get(key) or []
         url = answer.links.get("next", {}).get("url")
-    return found
+    return entries
 
 
 def _media_type(answer: requests.Response) -> str:
-    """What the document says it is; the header may have become more general on its way."""
-    said = json.loads(answer.content).get("mediaType")
-    return str(said or answer.headers.get("Content-Type", "").partition(";")[0])
+    """The type that the document names; the header may have become more general on its way."""
+    named = json.loads(answer.content).get("mediaType")
+    return str(named or answer.headers.get("Content-Type", "").partition(";")[0])
 
 
 class _Sized:

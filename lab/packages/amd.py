@@ -1,6 +1,6 @@
 """AMD's repositories: amdgpu (a directory per release), ROCm's tools, the container toolkit; suites jammy and noble.
 
-Names come from drivers.yaml. The last amdgpu release's module does not build. The packages differ from AMD's in holding
+Names come from vendors.yaml. The last amdgpu release's module does not build. The packages differ from AMD's in holding
 no driver and no library: the module is a text file that dkms copies.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from barewind.catalog.drivers import drivers
+from barewind.drivers.amd.packages import packages as amd_packages
 from lab.packages.deb import Deb, File
 from lab.packages.nvidia import dkms_postinst, dkms_prerm
 from lab.packages.repository import Repository
-from lab.simulated_host import stub
+from lab.simulated.stub import stub
 
 SUITES = {"jammy": "22.04", "noble": "24.04"}
 
@@ -31,7 +31,7 @@ TOOLKIT = "1.3.0"
 
 
 def repositories() -> Iterator[Repository]:
-    """Every directory and suite."""
+    """AMD's repositories, of every directory and suite."""
     for suite, system in SUITES.items():
         for release in RELEASES:
             yield Repository(
@@ -62,7 +62,7 @@ def _driver(release: str, system: str) -> list[Deb]:
     if release == BROKEN:
         files[f"{folder}/build-fails"] = File("")
     firmware = f"{release}.0.{code}-{build}.{system}"
-    made = [
+    debs = [
         Deb(
             "amdgpu-dkms",
             f"1:{module}.{code}-{build}.{system}",
@@ -78,9 +78,9 @@ def _driver(release: str, system: str) -> list[Deb]:
         ),
         Deb("amdgpu-dkms-firmware", firmware, "Firmware for amdgpu (stand-in of the lab, empty)", architecture="all"),
     ]
-    named = {deb.name for deb in made}
-    made += [Deb(name, firmware, "stand-in of the lab, empty") for name in drivers().amd.packages if name not in named]
-    return made
+    named = {deb.name for deb in debs}
+    debs += [Deb(name, firmware, "stand-in of the lab, empty") for name in amd_packages().driver if name not in named]
+    return debs
 
 
 def _tools(release: str, system: str) -> list[Deb]:
@@ -111,5 +111,5 @@ def _tools(release: str, system: str) -> list[Deb]:
         core,
         smi,
         older,
-        *(Deb(name, full, "stand-in of the lab, empty") for name in drivers().amd.tools if name not in named),
+        *(Deb(name, full, "stand-in of the lab, empty") for name in amd_packages().tools if name not in named),
     ]

@@ -1,4 +1,4 @@
-"""Debian packages out of text: an ar archive of two tar archives (deb(5)), the same bytes for the same input."""
+"""Debian packages: an ar archive of two tar archives (deb(5)); the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MODE = 0o755
 
 @dataclass(frozen=True)
 class File:
-    """A file of a package: text, or a copy of `source`, or a symbolic link."""
+    """A file of a package: text, a copy of `source`, or a symbolic link."""
 
     content: str = ""
     mode: int = 0o644
@@ -23,18 +23,18 @@ class File:
 
     @property
     def data(self) -> bytes:
-        """What it holds."""
+        """Content."""
         return self.source.read_bytes() if self.source else self.content.encode()
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return self.source.stat().st_size if self.source else len(self.content)
 
 
 @dataclass(frozen=True)
 class Deb:
-    """A package: name, version, relations (Depends, Conflicts, ...), files by path, maintainer scripts by name."""
+    """A package. `relations`: Depends, Conflicts, ...; `files`: by path; `scripts`: maintainer scripts by name."""
 
     name: str
     version: str
@@ -46,11 +46,11 @@ class Deb:
 
     @property
     def file_name(self) -> str:
-        """As apt expects it: without the version's epoch."""
+        """Name of the file, in which the version has no epoch."""
         return f"{self.name}_{self.version.split(':', 1)[-1]}_{self.architecture}.deb"
 
     def control(self) -> str:
-        """The control file, which is also the beginning of the entry in a repository's index."""
+        """Text of the control file; an index of a repository repeats it."""
         fields = {
             "Package": self.name,
             "Version": self.version,
@@ -65,7 +65,7 @@ class Deb:
         return "".join(f"{name}: {value}\n" for name, value in fields.items())
 
     def packed(self) -> bytes:
-        """The .deb."""
+        """Content of the .deb."""
         conffiles = "".join(f"{path}\n" for path, file in sorted(self.files.items()) if path.startswith("/etc/"))
         control = {"./control": File(self.control())}
         control |= {f"./{name}": File(f"#!/bin/sh\nset -e\n{text}", 0o755) for name, text in self.scripts.items()}
@@ -81,7 +81,7 @@ class Deb:
 
 
 def entry(deb: Deb, packed: bytes, path: str) -> str:
-    """A package's paragraph in the index `Packages`; `path` is relative to the repository's root."""
+    """A package's paragraph in the index `Packages`; `path`: of the .deb, relative to the repository's URL."""
     sums = {
         "Filename": path,
         "Size": str(len(packed)),
@@ -93,7 +93,7 @@ def entry(deb: Deb, packed: bytes, path: str) -> str:
 
 
 def archive(members: dict[str, bytes]) -> bytes:
-    """An ar archive."""
+    """An ar archive of members by name."""
     packed = b"!<arch>\n"
     for name, data in members.items():
         packed += f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n".encode()
@@ -102,9 +102,9 @@ def archive(members: dict[str, bytes]) -> bytes:
 
 
 def _tar(files: dict[str, File]) -> bytes:
-    """A compressed tar archive, folders included, everything owned by root."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as tar:
+    """A compressed tar archive, folders included; root owns all of it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         folders: set[str] = set()
         for path, file in sorted(files.items()):
             parts = path.split("/")[:-1]
@@ -117,7 +117,7 @@ def _tar(files: dict[str, File]) -> bytes:
             info = _info(path, file.mode, tarfile.SYMTYPE if file.link else tarfile.REGTYPE)
             info.linkname, info.size = file.link, 0 if file.link else len(data)
             tar.addfile(info, io.BytesIO(data))
-    return gzip.compress(made.getvalue(), 1, mtime=0)
+    return gzip.compress(buffer.getvalue(), 1, mtime=0)
 
 
 def _info(name: str, mode: int, kind: bytes) -> tarfile.TarInfo:

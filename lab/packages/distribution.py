@@ -1,20 +1,20 @@
-"""What a host's own distribution brings: kernel headers of the running kernel, and dkms.
+"""Packages of a host's distribution: headers of the running kernel, and dkms.
 
-Stands for Debian's and Ubuntu's archives. The lab's hosts run the machine's kernel, for which no archive has headers;
-these hold no files to compile with. dkms here is lab/simulated/dkms.py.
+Stands for Debian's and Ubuntu's archives. The lab's hosts run the machine's kernel, for which an archive may have no
+headers; these hold nothing to compile with. dkms is lab/simulated/dkms.py.
 """
 
 from __future__ import annotations
 
 from lab.packages.deb import Deb, File
 from lab.packages.repository import Repository
-from lab.simulated_host import stub
+from lab.simulated.stub import stub
 
 META = ("linux-headers-amd64", "linux-headers-generic")
 
 
 def repository(release: str) -> Repository:
-    """For hosts whose `uname -r` is `release`."""
+    """The repository for hosts whose `uname -r` is `release`."""
     version = f"{release.split('-')[0]}-1"
     source = f"/usr/src/linux-headers-{release}"
     headers = Deb(
@@ -25,7 +25,7 @@ def repository(release: str) -> Repository:
             f"{source}/Makefile": File("# nothing to compile with\n"),
             f"/usr/lib/modules/{release}/build": File(link=source),
         },
-        # Modules that came before the headers are built now.
+        # Builds modules that were installed before the headers.
         scripts={"postinst": f"if command -v dkms >/dev/null; then dkms autoinstall -k {release} || true; fi\n"},
     )
     metas = [

@@ -1,7 +1,7 @@
-"""Docker's own repository: docker-ce, docker-ce-cli and containerd.io with the names, relations and places of Docker's.
+"""Docker's repository: docker-ce, docker-ce-cli and containerd.io with the names, relations and paths of Docker's.
 
-The programs in them are Debian's (docker.io, containerd, runc, tini), so the version is Debian's too. One set of
-packages serves every suite; what Docker's packages bring beside the engine (buildx, compose) is left out.
+The programs are Debian's (docker.io, containerd, runc, tini), so the versions are Debian's too. All suites have the same
+packages. What Docker's packages bring besides the engine (buildx, compose) is left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from barewind.catalog.drivers import drivers
+from barewind.catalog.docker import docker as docker_catalog
 from lab import paths, proc
 from lab.errors import LabError
 from lab.packages import repository
@@ -34,20 +34,20 @@ def write(root: Path) -> list[Path]:
     """Write the repositories of all suites; returns the paths of their Release files."""
     folder = _built()
     releases = []
-    for system in drivers().docker.systems.values():
-        one = Repository(f"docker/{system.distribution}", (), system.suite, "stable", "Docker")
-        pool = root / one.folder / "pool" / system.suite
+    for system in docker_catalog().systems.values():
+        docker = Repository(f"docker/{system.distribution}", (), system.suite, "stable", "Docker")
+        pool = root / docker.folder / "pool" / system.suite
         pool.mkdir(parents=True, exist_ok=True)
         entries = []
         for path in sorted(folder.glob("*.deb")):
             (pool / path.name).hardlink_to(path)
             entries.append(path.with_suffix(".entry").read_text().replace("@POOL@", f"pool/{system.suite}"))
-        releases.append(repository.write_index(one, root, entries))
+        releases.append(repository.write_index(docker, root, entries))
     return releases
 
 
 def _built() -> Path:
-    """The folder of the packages in the cache; makes them if they are not there."""
+    """Folder in the cache with the packages, which are made if they are not there."""
     folder = paths.cache() / "docker-ce"
     if (folder / "complete").exists():
         return folder
@@ -64,7 +64,7 @@ def _built() -> Path:
 
 
 def _debian(work: Path) -> tuple[Path, dict[str, str]]:
-    """Debian's packages, unpacked, and the upstream version of each."""
+    """Folder with Debian's packages unpacked, and the upstream version of each."""
     download = ["sh", "-c", f"cd {work} && apt-get download -q {' '.join(SOURCES)}"]
     if proc.run(download, check=False).returncode != 0:
         proc.run(["apt-get", "update", "-q"])
@@ -78,7 +78,7 @@ def _debian(work: Path) -> tuple[Path, dict[str, str]]:
 
 
 def packages(tree: Path, version: str, containerd: str) -> list[Deb]:
-    """Docker's three packages out of the programs in a tree."""
+    """Docker's three packages, out of the programs in a folder."""
     services = _units(tree)
     return [
         Deb(
@@ -143,9 +143,9 @@ def _program(tree: Path, name: str) -> File:
 
 
 def _units(tree: Path) -> dict[str, File]:
-    """Debian's units, with Docker's paths."""
-    found = {}
+    """Debian's units with Docker's paths, by name."""
+    units = {}
     for path in sorted(tree.glob("**/systemd/system/*")):
         text = path.read_text().replace("/usr/sbin/dockerd", "/usr/bin/dockerd").replace(" $DOCKER_OPTS", "")
-        found[path.name] = File(text)
-    return found
+        units[path.name] = File(text)
+    return units

@@ -1,8 +1,8 @@
-"""NVIDIA's CUDA repository: driver, fabric manager and subnet manager for three systems, each at several versions.
+"""NVIDIA's CUDA repository: driver, fabric manager and subnet manager for the systems of simulated hosts, in versions.
 
-Names come from drivers.yaml, so that they cannot disagree; what those depend on beside it is listed here with the real
-relations: one version throughout, open and proprietary modules in conflict. The last version's modules do not build.
-The packages differ from NVIDIA's in holding no driver: modules are text files that dkms copies (lab/simulated/).
+Names come from vendors.yaml; what those packages depend on besides is listed here. Relations are the real ones: the same
+version throughout, open and proprietary modules in conflict. The last version's modules do not build. The packages differ
+from NVIDIA's in holding no driver: modules are text files that dkms copies (lab/simulated/).
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from barewind.catalog.drivers import NvidiaSystem, drivers
+from barewind.drivers.nvidia.packages import System as NvidiaSystem
+from barewind.drivers.nvidia.packages import packages as nvidia_packages
+from lab.hosts import hardware
 from lab.packages.deb import Deb, File
 from lab.packages.repository import Repository
-from lab.simulated_host import stub
+from lab.simulated.stub import stub
 
 VERSIONS = ("580.95.05", "580.126.09", "580.142.01")
 BROKEN = "580.142.01"
@@ -24,8 +26,11 @@ _LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 
 
 def repositories() -> Iterator[Repository]:
-    """One per system."""
-    for name, system in drivers().nvidia.systems.items():
+    """A repository per system."""
+    simulated = {system.name for system in hardware.SYSTEMS.values()}
+    for name, system in nvidia_packages().systems.items():
+        if name not in simulated:
+            continue
         packages = [deb for version in VERSIONS for deb in _driver(name, system, version)]
         packages.append(_nvlsm())
         yield Repository(f"nvidia/{system.distribution}/x86_64", tuple(packages), origin="NVIDIA")
@@ -33,20 +38,20 @@ def repositories() -> Iterator[Repository]:
 
 def _driver(name: str, system: NvidiaSystem, version: str) -> list[Deb]:
     revision = _EARLIER_REVISION.get(version, {}).get(system.revision, system.revision)
-    made = _debian(version, version + revision) if name.startswith("debian") else _ubuntu(version, version + revision)
+    debs = _debian(version, version + revision) if name.startswith("debian") else _ubuntu(version, version + revision)
     fabric_version = version + system.fabric_revision
-    made += [_fabric_manager(fabric, version, fabric_version) for fabric in system.fabric]
-    there = {deb.name for deb in made}
+    debs += [_fabric_manager(fabric, version, fabric_version) for fabric in system.fabric]
+    names = {deb.name for deb in debs}
     flavours: tuple[Literal["open", "proprietary"], ...] = ("open", "proprietary")
     for flavour in flavours:
-        missing = [one for one in system.names(version, flavour) if one not in there]
-        made += [Deb(one, version + revision, "NVIDIA driver (stand-in of the lab, empty)") for one in missing]
-        there.update(missing)
-    return made
+        missing = [package for package in system.names(version, flavour) if package not in names]
+        debs += [Deb(package, version + revision, "NVIDIA driver (stand-in of the lab, empty)") for package in missing]
+        names.update(missing)
+    return debs
 
 
 def _debian(version: str, full: str) -> list[Deb]:
-    """As for Debian 12; nvidia-installer-cleanup is Debian's own, in its component contrib."""
+    """Packages for Debian 12. nvidia-installer-cleanup is Debian's own, in its component contrib."""
     exact = f"(= {full})"
     modules = {"open": "nvidia-kernel-open-dkms", "proprietary": "nvidia-kernel-dkms"}
     support = File("blacklist nouveau\n")
@@ -107,13 +112,13 @@ def _debian(version: str, full: str) -> list[Deb]:
 
 
 def _ubuntu(version: str, full: str) -> list[Deb]:
-    """As for Ubuntu: the branch is part of most names."""
+    """Packages for Ubuntu, where the branch is part of most names."""
     branch, exact = version.split(".")[0], f"(= {full})"
-    made = []
+    modules = []
     for flavour, suffix in (("open", "-open"), ("proprietary", "")):
         other = f"nvidia-dkms-{branch}" + ("" if suffix else "-open")
         source = f"nvidia-kernel-source-{branch}{suffix}"
-        made += [
+        modules += [
             _modules(
                 f"nvidia-dkms-{branch}{suffix}",
                 version,
@@ -137,7 +142,7 @@ def _ubuntu(version: str, full: str) -> list[Deb]:
         ]
     library = f"libnvidia-compute-{branch}"
     return [
-        *made,
+        *modules,
         Deb(
             f"nvidia-kernel-common-{branch}",
             full,
@@ -206,7 +211,7 @@ def _source(version: str, flavour: str) -> dict[str, File]:
 def _modules(
     package: str, version: str, full: str, flavour: str, relations: dict[str, str], *, with_source: bool
 ) -> Deb:
-    """Builds at installation, as dkms' own common.postinst does; a driver of another version stays loaded until a reboot."""
+    """A package that builds modules when it is installed, as dkms' common.postinst does."""
     return Deb(
         package,
         full,
@@ -221,7 +226,7 @@ def _modules(
 
 
 def dkms_postinst(module: str, version: str, package: str, loaded: str) -> str:
-    """Build, and ask for a reboot where `loaded` (a file of the kernel) tells of another version."""
+    """Maintainer script that builds modules, and asks for a reboot if another version runs, as the file `loaded` says."""
     return f"""\
 [ "$1" = configure ] || exit 0
 dkms add {module}/{version}
@@ -239,12 +244,12 @@ fi
 
 
 def dkms_prerm(module: str, version: str) -> str:
-    """Take away what was built."""
+    """Maintainer script that removes built modules."""
     return f"dkms remove {module}/{version} --all >/dev/null || true\n"
 
 
 def service(command: str, description: str, *, after: str = "", wanted: bool = True) -> File:
-    """A unit that is up when its program says so."""
+    """A systemd unit that is active when its program notifies."""
     install = "\n[Install]\nWantedBy=multi-user.target\n" if wanted else ""
     return File(
         f"[Unit]\nDescription={description}\n{after}\n[Service]\nType=notify\nNotifyAccess=all\nExecStart={command}\n{install}"
@@ -252,7 +257,7 @@ def service(command: str, description: str, *, after: str = "", wanted: bool = T
 
 
 def _persistenced(full: str, relations: dict[str, str], *, static: bool) -> Deb:
-    """Debian's package enables the daemon; Ubuntu's has it started with the driver, by a unit that cannot be enabled."""
+    """The persistence daemon. `static`: as in Ubuntu, by a unit that cannot be enabled; Debian's package enables its own."""
     unit = "nvidia-persistenced.service"
     files = _tool("/usr/bin/nvidia-persistenced") | {
         "/usr/bin/nvidia-persistenced": File(stub("nvidia_daemons"), 0o755),

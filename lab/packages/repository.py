@@ -1,4 +1,4 @@
-"""apt repositories as files: indexes, Release, signatures. Flat (`URL/ /`) or with suites (`URL SUITE COMPONENT`)."""
+"""apt repositories: packages, indexes, Release; flat (`URL/ /`) or with suites (`URL SUITE COMPONENT`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATE = "Sat, 22 Nov 2025 00:00:00 UTC"  # fixed, so that the same packages make 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository below the lab's root: `folder` is its URL's path, `suite` and `component` empty where it is flat."""
+    """A repository. `folder`: path in its URL; `suite` and `component` are empty where it is flat."""
 
     folder: str
     packages: tuple[Deb, ...]
@@ -25,16 +25,16 @@ class Repository:
 
     @property
     def release_folder(self) -> str:
-        """Where Release is."""
+        """Folder of Release, below the root of all repositories."""
         return f"{self.folder}/dists/{self.suite}" if self.suite else self.folder
 
     @property
     def index_folder(self) -> str:
-        """Where the index is, relative to Release."""
+        """Folder of the index, relative to Release."""
         return f"{self.component}/binary-amd64/" if self.suite else ""
 
     def path(self, deb: Deb) -> str:
-        """A package's path, relative to the repository's URL."""
+        """Path of a package, relative to the repository's URL."""
         return f"pool/{self.suite}/{deb.file_name}" if self.suite else f"./{deb.file_name}"
 
 
@@ -51,7 +51,7 @@ def write(repository: Repository, root: Path) -> Path:
 
 
 def write_index(repository: Repository, root: Path, entries: Sequence[str]) -> Path:
-    """Write the index of packages that are there already, and Release."""
+    """Write the index, of entries for packages that are there already, and Release; returns the path of Release."""
     text = "\n".join(entries).encode()
     index = {"Packages": text, "Packages.gz": gzip.compress(text, 6, mtime=0)}
     home = root / repository.release_folder
@@ -66,7 +66,7 @@ def write_index(repository: Repository, root: Path, entries: Sequence[str]) -> P
 
 
 def release_text(repository: Repository, index: dict[str, bytes]) -> str:
-    """The file that says what the indexes are; apt trusts it once it is signed."""
+    """Text of Release, which lists the indexes with their digests. Signatures are made of it."""
     fields = {
         "Origin": repository.origin,
         "Label": repository.origin,

@@ -1,4 +1,4 @@
-"""The key that signs the lab's package repositories: made with the lab, gone with it."""
+"""The key that signs the lab's package repositories; made by `up`, removed by `down`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _OWNER = "Package repositories of the lab <lab@localhost>"
 
 
 def public_path() -> Path:
-    """The public key, ASCII-armored, for `repository_keys`."""
+    """File of the public key, ASCII-armored, for `repository_keys`."""
     return paths.state() / "repositories.asc"
 
 
 def public_key() -> str:
-    """The public key; LabError before `ensure`."""
+    """The public key, ASCII-armored; LabError before `ensure`."""
     try:
         return public_path().read_text()
     except OSError:
@@ -24,7 +24,7 @@ def public_key() -> str:
 
 
 def ensure() -> None:
-    """Have a key."""
+    """Make the key unless it is there."""
     if public_path().exists() and _home().exists():
         return
     _home().mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -39,7 +39,7 @@ def sign(release: Path) -> None:
 
 
 def stop_agent() -> None:
-    """End the process that GnuPG leaves running for the key's sake."""
+    """End the agent that GnuPG leaves running."""
     proc.run(["gpgconf", "--homedir", str(_home()), "--kill", "gpg-agent"], check=False)
 
 

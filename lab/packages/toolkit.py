@@ -1,14 +1,14 @@
-"""NVIDIA's container toolkit repository (flat, one for all systems), at two versions, with the units that keep CDI fresh.
+"""NVIDIA's repository of the container toolkit: flat, for all systems, two versions, with units that refresh the CDI file.
 
-Differs from NVIDIA's in that libnvidia-container is empty: the stand-in runtime works by CDI alone.
+Differs from NVIDIA's in that libnvidia-container is empty: the stand-in runtime uses CDI alone.
 """
 
 from __future__ import annotations
 
-from barewind.catalog.drivers import drivers
+from barewind.drivers.nvidia.packages import packages as nvidia_packages
 from lab.packages.deb import Deb, File
 from lab.packages.repository import Repository
-from lab.simulated_host import stub
+from lab.simulated.stub import stub
 
 VERSIONS = ("1.19.0", "1.20.0")
 
@@ -52,14 +52,14 @@ systemctl start nvidia-cdi-refresh.service || true
 
 
 def repository() -> Repository:
-    """Every name of the catalog; what is not listed here is empty."""
-    catalog = drivers().nvidia
+    """The repository, with every package that the catalog names; those not described here are empty."""
+    catalog = nvidia_packages()
     packages = []
     for version in VERSIONS:
         full = version + catalog.toolkit_revision
-        made = {deb.name: deb for deb in _packages(version, full)}
+        described = {deb.name: deb for deb in _packages(version, full)}
         packages += [
-            made.get(name) or Deb(name, full, "NVIDIA Container Toolkit (stand-in of the lab, empty)")
+            described.get(name) or Deb(name, full, "NVIDIA Container Toolkit (stand-in of the lab, empty)")
             for name in catalog.toolkit
         ]
     return Repository("nvidia-toolkit/amd64", tuple(packages), origin="NVIDIA")

@@ -1,4 +1,4 @@
-"""amd-ctk and amd-container-runtime: containers get cards by AMD_VISIBLE_DEVICES. Stand for the AMD Container Toolkit.
+"""amd-ctk and amd-container-runtime, which stand for the AMD Container Toolkit: containers get cards by AMD_VISIBLE_DEVICES.
 
 They know `runtime configure`, `cdi generate` and `cdi list`; cards are named by index, or all of them by `all`.
 """
@@ -15,7 +15,7 @@ KIND = "amd.com/gpu"
 
 
 def main(argv: list[str]) -> int:
-    """Dispatch by name."""
+    """Run the program that this was called as; returns the exit status."""
     if Path(argv[0]).name == "amd-container-runtime":
         return oci.become_runc(argv, inject)
     words = [word for word in argv[1:] if not word.startswith("-")]
@@ -39,14 +39,14 @@ def main(argv: list[str]) -> int:
 
 
 def cards() -> dict[str, list[str]]:
-    """Device nodes by card."""
+    """Device nodes by name of the card."""
     count = len(amd_smi.present())
     nodes = {str(index): [f"/dev/dri/card{1 + index}", f"/dev/dri/renderD{128 + index}"] for index in range(count)}
-    return nodes | {"all": [node for each in nodes.values() for node in each]}
+    return nodes | {"all": [node for paths in nodes.values() for node in paths]}
 
 
 def inject(description: oci.Description) -> str:
-    """Add the cards that the container's environment asks for."""
+    """Add the cards that the container's environment asks for; returns an error, or nothing."""
     names = [name for name in oci.variable(description, "AMD_VISIBLE_DEVICES").split(",") if name]
     known = cards()
     for name in names:

@@ -1,4 +1,4 @@
-"""amd-smi and rocm-smi: ask the simulated amdgpu. Stand for the real ones; they know what a deploy and its checks ask.
+"""amd-smi and rocm-smi, which stand for the real tools: they know the questions of a deploy and its checks.
 
 amd-smi prints the newer JSON ({"gpu_data": [...]}) unless the knob `amd_smi` is "older" (a bare list) or its release is
 older than ROCm 6.4; with "silent" it fails, so that rocm-smi is asked. MB means MiB in both.
@@ -18,24 +18,24 @@ NOT_LOADED = "ERROR:root:Driver not initialized (amdgpu not found in modules)"
 
 
 def main(argv: list[str]) -> int:
-    """Dispatch by name."""
+    """Run the program that this was called as; returns the exit status."""
     return rocm_smi(argv[1:]) if Path(argv[0]).name == "rocm-smi" else amd_smi(argv[1:])
 
 
 def present() -> list[Json]:
-    """Cards whose device node is here: in a container, those it was given."""
+    """Cards that have a device node; in a container, those that it was given."""
     if not host.loaded("amdgpu") or not Path("/dev/kfd").exists():
         return []
     return [card for number, card in enumerate(host.cards()) if Path(f"/dev/dri/renderD{128 + number}").exists()]
 
 
 def driver_version() -> str:
-    """The module's version; of the kernel's own module, which has none, the kernel's banner without its blanks."""
+    """Version of the module; the kernel's banner without blanks for the kernel's own module, which has none."""
     return host.loaded_version("amdgpu") or f"Linuxversion{host.release()}(lab@lab)(gcc12.2.0)#1SMPPREEMPT_DYNAMIC"
 
 
 def amd_smi(words: list[str]) -> int:
-    """static, list, version; always JSON or a few lines."""
+    """Run amd-smi: static, list or version, as JSON or lines of text."""
     if host.knobs().get("amd_smi") == "silent":
         print("AMDSMI_STATUS_INIT_ERROR - An error occurred when initializing the library", file=sys.stderr)
         return 1
@@ -94,12 +94,12 @@ def _described(card: Json) -> Json:
 
 
 def rocm_smi(words: list[str]) -> int:
-    """The older tool: every value is text, there is a "system" beside the cards, and failing it still exits with 0."""
+    """Run rocm-smi: all values are text, "system" stands beside the cards, and its exit status is 0 even when it fails."""
     cards, hardware = present(), host.hardware()
     if not cards:
         print(f"\n{NOT_LOADED}")
         return 0
-    found: Json = {
+    values: Json = {
         f"card{number}": {
             "Device Name": hardware["name"],
             "Device ID": hardware["device"],
@@ -119,10 +119,10 @@ def rocm_smi(words: list[str]) -> int:
         }
         for number, card in enumerate(cards)
     }
-    found["system"] = {"Driver version": driver_version()}
+    values["system"] = {"Driver version": driver_version()}
     if "--json" in words:
-        print(json.dumps(found))
+        print(json.dumps(values))
     else:
-        for name, values in found.items():
-            print("\n".join(f"{name}\t: {key}: {value}" for key, value in values.items()))
+        for name, fields in values.items():
+            print("\n".join(f"{name}\t: {key}: {value}" for key, value in fields.items()))
     return 0

@@ -1,8 +1,8 @@
-"""First of all in a simulated host, as its PID 1: makes the kernel's interfaces, then becomes lab-init, then systemd.
+"""First process of a simulated host: makes the kernel's interfaces, then becomes lab-init, then systemd.
 
-Every file that a deploy reads or writes below /proc and /sys is covered by one of the host's own, and the rest of
-/proc/sys but the network's is made read-only: what a host sets must never reach the machine's own kernel. If a single
-cover fails, the host does not boot.
+Every file that a deploy reads or writes below /proc and /sys is covered by a file of the host, and the rest of /proc/sys,
+the network's settings excepted, is made read-only: what a host sets must never reach the machine's kernel. A host on
+which a cover fails does not boot.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SETTINGS = {
 
 
 def main(_: list[str]) -> None:
-    """Boot."""
-    # What the machine's kernel does not have cannot be covered, and needs not be.
+    """Make the kernel's interfaces and become lab-init."""
+    # What the machine's kernel does not have cannot be covered, and need not be.
     files = {path: cover for path, cover in describe().items() if Path(path).exists()}
     hold_settings()
     for path, cover in files.items():
@@ -53,10 +53,10 @@ def main(_: list[str]) -> None:
 
 
 def describe() -> dict[str, Path]:
-    """Write every interface below /run/lab; returns what each covers."""
+    """Write every interface below /run/lab; returns them by the path that each is to cover."""
     modules.describe_pci()
-    _keep_in_sight(Path("/sys/module"), host.MODULE)
-    _keep_in_sight(Path("/sys/firmware"), host.FIRMWARE)
+    _show_through(Path("/sys/module"), host.MODULE)
+    _show_through(Path("/sys/firmware"), host.FIRMWARE)
     write_secure_boot()
     host.PROC_DRIVER.mkdir()
     line = command_line()
@@ -93,7 +93,7 @@ def describe() -> dict[str, Path]:
 
 
 def hold_settings() -> None:
-    """/proc/sys read-only but for the network's settings, which belong to the host's own network namespace."""
+    """Make /proc/sys read-only, but not the network's settings, which belong to the host's network namespace."""
     bind(Path("/proc/sys"), Path("/proc/sys"))
     bind(Path("/proc/sys/net"), Path("/proc/sys/net"))
     mount("none", "/proc/sys", _MS_REMOUNT | _MS_BIND | _MS_RDONLY)
@@ -102,7 +102,7 @@ def hold_settings() -> None:
 
 
 def command_line() -> str:
-    """The kernel's command line: of the first entry that update-grub wrote, as a boot loader takes it."""
+    """The kernel's command line: that of the first entry in grub.cfg, as a boot loader takes it."""
     match = re.search(r"(?m)^\s*linux\s+(\S+)(.*)$", GRUB.read_text())
     if match is None:
         sys.exit(f"lab: {GRUB} has no entry; this host does not boot")
@@ -110,13 +110,13 @@ def command_line() -> str:
 
 
 def has_iommu(line: str, cpu_vendor: str) -> bool:
-    """Does the kernel use the IOMMU? AMD's by default, Intel's when asked to."""
+    """Whether the kernel uses the IOMMU: AMD's by default, Intel's if the command line asks for it."""
     words = line.split()
     return "iommu=off" not in words and (cpu_vendor == "AuthenticAMD" or "intel_iommu=on" in words)
 
 
-def _keep_in_sight(folder: Path, cover: Path) -> None:
-    """What the machine's own kernel has in a folder stays to be seen in its cover, through a second mount."""
+def _show_through(folder: Path, cover: Path) -> None:
+    """Make a cover that shows what the machine's kernel has in a folder, through a second mount of it."""
     aside = cover.with_name(f"own-{cover.name}")
     aside.mkdir()
     bind(folder, aside)
@@ -131,7 +131,7 @@ def bind(source: Path, target: Path) -> None:
 
 
 def mount(source: str, target: str, flags: int) -> None:
-    """mount(2)."""
+    """Call mount(2); OSError when it fails."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(source.encode(), target.encode(), None, flags, None) != 0:
         raise OSError(ctypes.get_errno(), f"mount {source} on {target}")

@@ -1,7 +1,7 @@
-"""dkms: "builds" the simulated modules. Stands for the real one, which would compile for minutes.
+"""dkms: "builds" the simulated modules. It stands for the real dkms, which would compile for minutes.
 
-It keeps the real one's places (/usr/src/NAME-VERSION, /var/lib/dkms, /lib/modules/RELEASE/updates/dkms), words, exit
-statuses and refusals: without kernel headers nothing is built, a failed build is "Bad return status". A source tree is
+Paths (/usr/src/NAME-VERSION, /var/lib/dkms, /lib/modules/RELEASE/updates/dkms), messages, exit statuses and refusals are
+the same: without kernel headers nothing is built, a failed build is "Bad return status". A source tree is
 a folder of text files, see modules.py; a file `build-fails` in it makes its build fail.
 """
 
@@ -19,7 +19,7 @@ MODULES = Path("/lib/modules")
 
 
 def main(argv: list[str]) -> int:
-    """add, build, install, remove, autoinstall, status: with NAME/VERSION or -m NAME -v VERSION, -k RELEASE."""
+    """Run add, build, install, remove, autoinstall or status, with NAME/VERSION or -m NAME -v VERSION, and -k RELEASE."""
     name, version, release, action, rest = "", "", host.release(), "", iter(argv[1:])
     for word in rest:
         if word in ("-m", "-v", "-k", "--kernelver"):
@@ -46,12 +46,12 @@ def main(argv: list[str]) -> int:
 
 
 def added() -> list[tuple[str, str]]:
-    """Names and versions of the trees that are known."""
+    """Names and versions of the source trees that were added."""
     return sorted((path.parent.name, path.name) for path in TREE.glob("*/*") if (path / "source").is_symlink())
 
 
 def add(name: str, version: str) -> int:
-    """Make a source tree known."""
+    """Add a source tree; returns the exit status."""
     source, known = SOURCES / f"{name}-{version}", TREE / name / version
     if not (source / "dkms.conf").exists():
         print(f"Error! Could not find module source directory.\nDirectory: {source} does not exist.", file=sys.stderr)
@@ -64,7 +64,7 @@ def add(name: str, version: str) -> int:
 
 
 def install(name: str, version: str, release: str) -> int:
-    """Build and put the modules where modprobe finds them."""
+    """Build modules and put them where modprobe looks; returns the exit status."""
     known, source = TREE / name / version, SOURCES / f"{name}-{version}"
     if (known / release).exists():
         return 0
@@ -98,7 +98,7 @@ def install(name: str, version: str, release: str) -> int:
 
 
 def remove(name: str, version: str) -> int:
-    """Forget a tree and take away what was built of it; what is loaded stays loaded."""
+    """Remove a tree and its built modules; what is loaded stays loaded."""
     known, source = TREE / name / version, SOURCES / f"{name}-{version}"
     for release in (path.name for path in known.glob("*") if path.name not in ("source", "build")):
         for module in (source / "modules").glob("*.ko"):
@@ -111,14 +111,14 @@ def remove(name: str, version: str) -> int:
 
 
 def index(release: str) -> None:
-    """What depmod does: list the modules. The container toolkit watches the list for new drivers."""
+    """List the modules as depmod does. The container toolkit watches the list for new drivers."""
     root = MODULES / release
     names = sorted(str(path.relative_to(root)) for path in root.glob("**/*.ko"))
     host.write(root / "modules.dep", "".join(f"{name}:\n" for name in names))
 
 
 def status() -> int:
-    """One line per tree and kernel."""
+    """Print a line per tree and kernel."""
     for name, version in added():
         releases = [path.name for path in (TREE / name / version).iterdir() if path.name not in ("source", "build")]
         for release in releases:
@@ -129,7 +129,7 @@ def status() -> int:
 
 
 def _signing_key() -> None:
-    """The key that modules are signed with; with Secure Boot a person has to enrol it at the console."""
+    """Make the key that modules are signed with; with Secure Boot a person has to enrol it at the console."""
     for name in ("mok.key", "mok.pub"):
         if not (TREE / name).exists():
             host.write(TREE / name, "a key of the lab\n")

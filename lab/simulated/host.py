@@ -1,4 +1,4 @@
-"""Where a simulated host keeps what it is: the hardware and its faults on disk, the kernel's state in /run."""
+"""Where a simulated host has its hardware and faults (on disk) and its kernel's state (in /run)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-HARDWARE = Path("/etc/lab/hardware.json")  # as lab/hardware.py describes it
+HARDWARE = Path("/etc/lab/hardware.json")  # as lab/hosts/hardware.py describes it
 KNOBS = Path("/etc/lab/knobs.json")
 KERNEL = Path("/run/lab")  # lost at a reboot, as a kernel's state is
 MODULE = KERNEL / "module"  # is /sys/module
@@ -27,34 +27,34 @@ def release() -> str:
 
 
 def hardware() -> Json:
-    """The host's description (lab.hardware.Hardware)."""
-    found: Json = json.loads(HARDWARE.read_text())
-    return found
+    """The host's hardware (lab.hosts.hardware.Hardware)."""
+    description: Json = json.loads(HARDWARE.read_text())
+    return description
 
 
 def knobs() -> Json:
-    """Faults set by tests: knobs.py explains them. Nothing is set by default."""
+    """Knobs that tests have set; knobs.py explains them."""
     try:
-        found: Json = json.loads(KNOBS.read_text())
+        values: Json = json.loads(KNOBS.read_text())
     except (OSError, ValueError):
         return {}
-    return found
+    return values
 
 
 def cards() -> list[Json]:
-    """The accelerators that are there, as many as the knob `count` leaves."""
-    every: list[Json] = hardware()["cards"]
-    return every[: knobs().get("count", len(every))]
+    """The accelerators; the knob `count` limits their number."""
+    installed: list[Json] = hardware()["cards"]
+    return installed[: knobs().get("count", len(installed))]
 
 
 def loaded(module: str) -> bool:
-    """Is a simulated kernel module loaded? Others are links to the machine's own."""
+    """Whether a simulated kernel module is loaded; links stand for the machine's own modules."""
     folder = MODULE / module.replace("-", "_")
     return folder.is_dir() and not folder.is_symlink()
 
 
 def loaded_version(module: str) -> str | None:
-    """Version of a loaded module; None when it is not loaded or, as the kernel's own, has none."""
+    """Version of a loaded module; None when it is not loaded, or has none as the kernel's own modules."""
     try:
         return (MODULE / module / "version").read_text().strip() if loaded(module) else None
     except OSError:
@@ -62,15 +62,15 @@ def loaded_version(module: str) -> str | None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file, folders included."""
+    """Write a file, and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
 def kernel_log(message: str, level: int = 6) -> None:
-    """A line of the kernel log; `level` as in syslog: 3 is an error, 4 a warning, 6 information."""
+    """Write lines to the kernel log. `level` as in syslog: 3 error, 4 warning, 6 information."""
     try:
         with Path("/dev/kmsg").open("w") as log:
             log.write("".join(f"<{level}>{line}\n" for line in message.splitlines()))
     except OSError:
-        pass  # without the log's daemon there is no log
+        pass  # without the program of kernel_log.py there is no log

@@ -1,9 +1,9 @@
-"""/dev/kmsg of a simulated host: a terminal whose other end is this program, which keeps the kernel log's books.
+"""/dev/kmsg of a simulated host: a pseudo-terminal with this program at its other end.
 
-What is written to it comes back as records that journald takes for the kernel's (`journalctl -k`). It differs from the
-real one in that a record is read once, by whoever is first: journald. `dmesg` does not read it: it asks the machine's
-own kernel. The program also watches the simulated files of /proc/sys and /sys, and gives them the form the kernel
-would: `echo always > .../transparent_hugepage/enabled` is read back as `[always] madvise never`.
+Lines written to it come back as records that journald takes for the kernel's (`journalctl -k`). It differs from the real
+device in that a record is read only once, by journald. `dmesg` asks the machine's kernel instead. The program also
+watches the simulated files of /proc/sys and /sys, and gives what is written there the form that the kernel would:
+`echo always > .../transparent_hugepage/enabled` is read back as `[always] madvise never`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from pathlib import Path
 from lab.simulated import host
 
 _IN_CLOSE_WRITE = 8
-_POLL = 20  # milliseconds between two looks whether journald has read the last record
+_POLL = 20  # milliseconds between two checks whether journald has read the last record
 _CHOICES = ("always", "madvise", "never")
 
 
 def start() -> None:
-    """Make /dev/kmsg and keep it in a process of its own; called before systemd starts."""
+    """Make /dev/kmsg and serve it in a process of its own; called before systemd starts."""
     master, slave = os.openpty()
-    # Lines as records, nothing added, nothing echoed.
+    # A line is a record; nothing is added or echoed.
     mode = termios.tcgetattr(slave)
     mode[0] = mode[1] = 0
     mode[3] = termios.ICANON
@@ -73,7 +73,7 @@ def _keep(master: int, slave: int) -> None:
 
 
 def _record(number: int, line: str) -> bytes | None:
-    """`<3>text` -> a line as /dev/kmsg has it: priority, number, microseconds since boot."""
+    """Record of a line `<3>text` as /dev/kmsg has it: priority, number, microseconds since boot."""
     match = re.match(r"(?:<(\d+)>)?(.*)", line.strip())
     if match is None or not match[2]:
         return None
@@ -107,15 +107,15 @@ def _settle(watch: int, watched: dict[int, Path]) -> None:
         if settled != text:
             path.write_text(settled)
     with contextlib.suppress(BlockingIOError):
-        os.read(watch, 4096)  # our own writing
+        os.read(watch, 4096)  # events of what was just written
 
 
 def settled_choice(text: str) -> str:
-    """What the kernel shows after a word was written over the file's beginning."""
+    """What the kernel would show after a word was written over the beginning of the file."""
     chosen = next((word for word in _CHOICES if text.startswith(word)), None)
     return " ".join(f"[{word}]" if word == chosen else word for word in _CHOICES) + "\n" if chosen else text
 
 
 def settled_number(text: str) -> str:
-    """The first line: a shorter number written over a longer one leaves the rest of that behind."""
+    """The first line alone: a shorter number that overwrites a longer leaves the rest of it behind."""
     return text.split("\n", 1)[0] + "\n"

@@ -1,7 +1,7 @@
 """modprobe, modinfo, lsmod, rmmod, depmod and systemd-modules-load for the simulated modules.
 
-What they do not know goes to the real ones, if there are any. They differ from kmod's in the options they know (those
-that scripts use) and in reading text files for modules.
+Modules that they do not know are left to the real programs, if there are any. They differ from kmod's in that they know
+only the options that scripts use, and that modules are text files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REAL = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 def main(argv: list[str]) -> int:
-    """Dispatch by the name the program was called by."""
+    """Run the program that this was called as; returns the exit status."""
     command = Path(argv[0]).name
     words = argv[1:]
     if command == "lsmod":
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
 
 
 def modprobe(words: list[str]) -> int:
-    """Load, or with -r unload; -n only looks; -a and -b as there."""
+    """Run modprobe: load, or with -r unload; with -n only look; -a and -b as in kmod's."""
     flags = {letter for word in words if word.startswith("-") and not word.startswith("--") for letter in word[1:]}
     flags |= {word for word in words if word.startswith("--")}
     names = [word for word in words if not word.startswith("-") and "=" not in word]
@@ -75,7 +75,7 @@ def _missing(program: str, name: str) -> int:
 
 
 def modinfo(words: list[str]) -> int:
-    """All fields, or one with -F (or -n for the file)."""
+    """Run modinfo: all fields, or the field after -F; -n for the file."""
     field, release, names = "", host.release(), []
     rest = iter(words)
     for word in rest:
@@ -98,18 +98,18 @@ def modinfo(words: list[str]) -> int:
                 return subprocess.call([real, *words])
             print(f"modinfo: ERROR: Module {name} not found.", file=sys.stderr)
             return 1
-        found = {"filename": str(path), **modules.fields(path)}
+        values = {"filename": str(path), **modules.fields(path)}
         if field:
-            if field in found:
-                print(found[field])
+            if field in values:
+                print(values[field])
         else:
-            for key, value in found.items():
+            for key, value in values.items():
                 print(f"{key + ':':<16}{value}")
     return 0
 
 
 def lsmod() -> int:
-    """The simulated modules that are loaded; the machine's kernel has no others to tell of, or its own lsmod does."""
+    """Run lsmod, for the simulated modules alone."""
     print("Module                  Size  Used by")
     for name in modules.loaded_modules():
         print(f"{name:<20} {16384:>8}  0")
@@ -117,5 +117,5 @@ def lsmod() -> int:
 
 
 def _real(program: str) -> str | None:
-    """The real program, where kmod is installed."""
+    """Path of the real program, if kmod is installed."""
     return next((path for folder in REAL if os.access(path := f"{folder}/{program}", os.X_OK)), None)

@@ -1,6 +1,6 @@
-"""Simulated kernel modules: what lies on disk, and what loading and unloading does to the kernel's interfaces.
+"""Simulated kernel modules: their files, and what loading and unloading does to the kernel's interfaces.
 
-A module on disk is a text file where the real one is (/lib/modules/RELEASE/...) with the fields that modinfo prints.
+A module's file is a text file at the real path (/lib/modules/RELEASE/...) with the fields that modinfo prints.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from pathlib import Path
 from lab.simulated import host
 from lab.simulated.host import Json
 
-# Modules that come and go together; the first one's version is that of all.
+# Modules that are loaded and unloaded together, all of the first module's version.
 NVIDIA = ("nvidia", "nvidia_uvm", "nvidia_modeset", "nvidia_drm")
 DRIVERS = {"nvidia": "0x10de", "nouveau": "0x10de", "amdgpu": "0x1002"}  # driver -> vendor of the cards it binds
 COMPANIONS = {"amdgpu": ("amdttm", "amdkcl", "amd_sched"), "ib_umad": ("ib_core",)}
+DRI = Path("/dev/dri")
 BLACKLISTS = ("/etc/modprobe.d", "/run/modprobe.d", "/lib/modprobe.d")
+_FIRMWARE_MIB = 283  # of an idle card's memory
 NULL = os.makedev(1, 3)  # every simulated device node is a null device
 
 
 class Refused(Exception):
-    """The kernel does not take the module; the message is that of the system call's error."""
+    """The kernel refuses the module; the message is the system call's error."""
 
 
 def on_disk(name: str, release: str | None = None) -> Path | None:
-    """The file of a module; what DKMS built comes before what the kernel brought."""
+    """File of a module, or None; DKMS' modules come before the kernel's."""
     folder = Path("/lib/modules") / (release or host.release())
     for root in (folder / "updates" / "dkms", folder / "kernel"):
         for path in sorted(root.glob(f"**/{name.replace('_', '-')}.ko")) + sorted(root.glob(f"**/{name}.ko")):
@@ -36,12 +38,12 @@ def on_disk(name: str, release: str | None = None) -> Path | None:
 
 
 def fields(path: Path) -> dict[str, str]:
-    """What a module's file says of it: version, license, description, ..."""
+    """Fields of a module's file: version, license, description, ..."""
     return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
 
 
 def blacklisted(name: str) -> bool:
-    """Is a module kept from loading by itself?"""
+    """Whether a module is kept from loading by itself."""
     for folder in BLACKLISTS:
         for path in Path(folder).glob("*.conf"):
             if any(line.split() == ["blacklist", name] for line in path.read_text().splitlines()):
@@ -50,7 +52,7 @@ def blacklisted(name: str) -> bool:
 
 
 def autoload() -> None:
-    """What udev does at boot: load a module for each kind of card."""
+    """Load a module for the cards, as udev does at boot."""
     if host.knobs().get("vfio"):
         bind("vfio-pci", [host.cards()[index]["address"] for index in host.knobs()["vfio"]])
     vendor = host.hardware()["vendor"]
@@ -79,28 +81,28 @@ def _try(name: str) -> None:
 
 
 def load(name: str) -> None:
-    """Load a module from disk; a second time changes nothing, as with the real ones."""
+    """Load a module; nothing happens if it is loaded. FileNotFoundError or Refused, when it cannot be."""
     name = name.replace("-", "_")
     if host.loaded(name):
         return
     path = on_disk(name)
     if path is None:
         raise FileNotFoundError(name)
-    says = fields(path)
+    properties = fields(path)
     knobs = host.knobs()
     if "updates" in path.parts and knobs.get("secure_boot") and not knobs.get("key_enrolled"):
         host.kernel_log(f"Loading of unsigned module is rejected: {name}", 5)
         raise Refused("Key was rejected by service")
     if name in NVIDIA:
-        load_nvidia(says)
+        load_nvidia(properties)
     else:
-        load_other(name, says)
+        load_other(name, properties)
 
 
-def load_nvidia(says: dict[str, str]) -> None:
-    """The NVIDIA modules: driver bound, /proc/driver/nvidia, device nodes."""
-    hardware, version = host.hardware(), says["version"]
-    flavour = "proprietary" if says["license"] == "NVIDIA" else "open"
+def load_nvidia(properties: dict[str, str]) -> None:
+    """Load the NVIDIA modules: bind the cards, make /proc/driver/nvidia and the device nodes."""
+    hardware, version = host.hardware(), properties["version"]
+    flavour = "proprietary" if properties["license"] == "NVIDIA" else "open"
     cards = _free_cards("nvidia")
     host.kernel_log("nvidia: loading out-of-tree module taints kernel.", 4)
     if not cards:
@@ -135,20 +137,21 @@ def load_nvidia(says: dict[str, str]) -> None:
     host.kernel_log(f"NVRM: loading {line}")
 
 
-def load_other(name: str, says: dict[str, str]) -> None:
-    """amdgpu, nouveau, ib_umad: the kernel's own modules have no version."""
+def load_other(name: str, properties: dict[str, str]) -> None:
+    """Load amdgpu, nouveau or ib_umad; the kernel's own modules have no version."""
     if name in DRIVERS:
         cards = _free_cards(name)
         if cards:
             bind(name, cards)
     for module in (name, *(other for other in COMPANIONS.get(name, ()) if on_disk(other))):
-        _appear(module, says.get("version"))
+        _appear(module, properties.get("version"))
     if name == "amdgpu":
         _nodes(amd_nodes(bound("amdgpu")))
+        _by_path(bound("amdgpu"))
         describe_memory()
         host.kernel_log(
-            f"[drm] amdgpu version: {says['version']}"
-            if "version" in says
+            f"[drm] amdgpu version: {properties['version']}"
+            if "version" in properties
             else "[drm] amdgpu kernel modesetting enabled."
         )
     if name == "ib_umad":
@@ -156,7 +159,7 @@ def load_other(name: str, says: dict[str, str]) -> None:
 
 
 def unload(name: str) -> None:
-    """Unload a module and what came with it."""
+    """Unload a module and those that came with it. FileNotFoundError when it is not loaded, Refused when it is in use."""
     name = name.replace("-", "_")
     if not host.loaded(name):
         raise FileNotFoundError(name)
@@ -181,12 +184,12 @@ def unload(name: str) -> None:
 
 
 def in_use() -> bool:
-    """Do daemons hold the NVIDIA driver? They write their process ids into its state."""
+    """Whether daemons use the NVIDIA driver; they write their process ids into its state."""
     return any(Path(f"/proc/{path.read_text().strip()}").exists() for path in host.NVIDIA.glob("*.pid"))
 
 
 def bind(driver: str, addresses: list[str]) -> None:
-    """Have a driver own devices of the PCI bus."""
+    """Bind devices of the PCI bus to a driver."""
     (host.PCI / "drivers" / driver).mkdir(parents=True, exist_ok=True)
     for address in addresses:
         link = host.PCI / "devices" / address / "driver"
@@ -195,7 +198,7 @@ def bind(driver: str, addresses: list[str]) -> None:
 
 
 def _free_cards(driver: str) -> list[str]:
-    """Addresses of cards of the driver's vendor that nobody has bound."""
+    """Addresses of cards of the driver's vendor that are bound to no driver."""
     if host.hardware()["vendor"] != ("amd" if driver == "amdgpu" else "nvidia"):
         return []
     return [
@@ -218,7 +221,7 @@ def loaded_modules() -> Iterator[str]:
 
 
 def list_modules() -> None:
-    """/proc/modules, rewritten in place: it is a bind mount."""
+    """Write /proc/modules in place, as it is a bind mount."""
     path = host.FILES / "modules"
     if path.exists():
         path.write_text("".join(f"{name} 16384 0 - Live 0x0000000000000000\n" for name in loaded_modules()))
@@ -228,13 +231,13 @@ Node = tuple[str, int, str]  # path, mode, group
 
 
 def bound(driver: str) -> list[int]:
-    """Indices of the cards that a driver has bound."""
+    """Indices of the cards that are bound to a driver."""
     links = [host.PCI / "devices" / card["address"] / "driver" for card in host.cards()]
     return [number for number, link in enumerate(links) if link.is_symlink() and link.readlink().name == driver]
 
 
 def nvidia_nodes(cards: Iterable[int]) -> list[Node]:
-    """Device nodes of the NVIDIA driver. The real one counts only the cards that it has; here each keeps its number."""
+    """Device nodes of the NVIDIA driver. It differs from the real driver: a card keeps its number when others are gone."""
     names = [f"nvidia{number}" for number in cards]
     names += ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"]
     if host.hardware()["kind"] == "hopper":
@@ -243,7 +246,7 @@ def nvidia_nodes(cards: Iterable[int]) -> list[Node]:
 
 
 def amd_nodes(cards: Iterable[int]) -> list[Node]:
-    """Device nodes of amdgpu and its compute part."""
+    """Device nodes of amdgpu and of its compute driver."""
     nodes: list[Node] = [("/dev/kfd", 0o660, "render")]
     for number in cards:
         nodes += [(f"/dev/dri/card{1 + number}", 0o660, "video"), (f"/dev/dri/renderD{128 + number}", 0o660, "render")]
@@ -261,26 +264,43 @@ def _nodes(nodes: list[Node]) -> None:
         path.chmod(mode)
 
 
+def _by_path(cards: Iterable[int]) -> None:
+    """Name the render nodes by their cards' PCI addresses, as udev does."""
+    folder = DRI / "by-path"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in cards:
+        link = folder / f"pci-{host.cards()[number]['address']}-render"
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"../renderD{128 + number}")
+
+
 def _remove_nodes(nodes: list[Node]) -> None:
     for name, _, _ in nodes:
         Path(name).unlink(missing_ok=True)
 
 
 def describe_pci() -> None:
-    """(Re)make the PCI bus: cards and other devices, each with its ids; drivers stay bound where they are."""
+    """Write the PCI bus: cards and other devices with their ids. Drivers stay bound."""
     hardware: Json = host.hardware()
     vendor = "0x10de" if hardware["vendor"] == "nvidia" else "0x1002"
     present = {card["address"]: (vendor, hardware["device"], hardware["pci_class"], "") for card in host.cards()} | {
-        one["address"]: (one["vendor"], one["device"], one["pci_class"], one["driver"]) for one in hardware["others"]
+        other["address"]: (other["vendor"], other["device"], other["pci_class"], other["driver"])
+        for other in hardware["others"]
     }
+    nodes = {card["address"]: card["node"] for card in host.cards()}
     devices = host.PCI / "devices"
     devices.mkdir(parents=True, exist_ok=True)
     for folder in devices.iterdir():
         if folder.name not in present:
             shutil.rmtree(folder)
     for address, (maker, device, pci_class, driver) in present.items():
-        for name, text in (("vendor", maker), ("device", device), ("class", pci_class), ("numa_node", "0")):
-            host.write(devices / address / name, text + "\n")
+        for name, text in (
+            ("vendor", maker),
+            ("device", device),
+            ("class", pci_class),
+            ("numa_node", nodes.get(address, 0)),
+        ):
+            host.write(devices / address / name, f"{text}\n")
         if driver:
             bind(driver, [address])
     for driver in DRIVERS:
@@ -291,11 +311,13 @@ def describe_pci() -> None:
 
 
 def describe_memory() -> None:
-    """What amdgpu says of each card's memory: bytes, and errors since it was loaded."""
+    """Write each card's files of amdgpu about memory: size and use in bytes, and errors since the module was loaded."""
     knobs = host.knobs()
     for index, card in enumerate(host.cards()):
         folder = host.PCI / "devices" / card["address"]
+        held = knobs.get("held", {}).get(str(index), _FIRMWARE_MIB)
         host.write(folder / "mem_info_vram_total", f"{host.hardware()['memory_mib'] * 2**20}\n")
+        host.write(folder / "mem_info_vram_used", f"{held * 2**20}\n")
         host.write(folder / "product_name", f"{host.hardware()['name']} OAM\n")
         host.write(folder / "ras" / "umc_err_count", f"ue: {knobs.get('ecc', {}).get(str(index), 0)}\nce: 0\n")
         pages = "0x00001000 : 0x00001000 : P\n" if index in knobs.get("repair_pending", []) else ""

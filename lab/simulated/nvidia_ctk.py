@@ -1,8 +1,8 @@
-"""nvidia-ctk and nvidia-container-runtime: containers get cards through CDI. Stand for the NVIDIA Container Toolkit.
+"""nvidia-ctk and nvidia-container-runtime, which stand for the NVIDIA Container Toolkit: containers get cards by CDI.
 
-What they write and accept is the real ones': the CDI file, the entry in daemon.json, the devices in the container's OCI
-description, the refusal of a device that no CDI file names. They differ in what comes with the devices: two
-libraries that are only names, the simulated nvidia-smi and what it reads.
+The CDI file, the entry in daemon.json, the devices in the container's OCI description and the refusal of a device that
+no CDI file names are as in the real toolkit. They differ in what comes with the devices: two libraries that are only
+names, the simulated nvidia-smi and what it reads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LIBRARIES = ("libnvidia-ml.so.*.*", "libcuda.so.*.*")
 
 
 def main(argv: list[str]) -> int:
-    """Dispatch by name."""
+    """Run the program that this was called as; returns the exit status."""
     if Path(argv[0]).name.startswith("nvidia-container-runtime"):
         return oci.become_runc(argv, inject)
     words = [word for word in argv[1:] if not word.startswith("-")]
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
 
 
 def generate(output: str) -> int:
-    """Write the CDI file: every card by index, by UUID, and all of them together."""
+    """Write the CDI file: every card by index and by UUID, and all of them; returns the exit status."""
     if problem := nvidia_smi.trouble():
         reason = {9: "Driver Not Loaded", 18: "Driver/library version mismatch"}.get(problem[1], "Unknown Error")
         print(f"ERRO[0000] failed to generate CDI spec: failed to initialize NVML: {reason}", file=sys.stderr)
@@ -55,7 +55,7 @@ def generate(output: str) -> int:
     if not output:
         print(text, end="")
         return 0
-    # The whole file at once: who reads it meanwhile sees the old one.
+    # Replaced at once, so that nobody reads half of it.
     host.write(Path(f"{output}.new"), text)
     Path(f"{output}.new").rename(output)
     print(f"INFO[0000] Generated CDI spec with version 0.7.0 in {output}", file=sys.stderr)
@@ -63,7 +63,7 @@ def generate(output: str) -> int:
 
 
 def specification() -> str:
-    """The CDI file's text."""
+    """Text of the CDI file."""
     lines = ["---", "cdiVersion: 0.7.0", f"kind: {KIND}", "devices:"]
     for name, paths in nodes().items():
         lines += [f'    - name: "{name}"' if name.isdecimal() else f"    - name: {name}", "      containerEdits:"]
@@ -82,49 +82,49 @@ def specification() -> str:
 
 
 def mounts() -> list[str]:
-    """What comes with the devices: the driver's libraries, nvidia-smi, and what that reads."""
+    """Files that containers get with the devices: the driver's libraries, nvidia-smi, and what it reads."""
     return [*(str(path) for pattern in _LIBRARIES for path in sorted(host.LIBRARIES.glob(pattern))), *_MOUNTS]
 
 
 def nodes() -> dict[str, list[str]]:
-    """Device nodes of the cards that are there: by index, by UUID, of all."""
+    """Device nodes by name of the device: index, UUID, or `all`."""
     indices, cards = nvidia_smi.visible(), host.cards()
-    found = {str(index): [f"/dev/nvidia{index}"] for index in indices}
-    found |= {f"GPU-{cards[index]['uuid']}": [f"/dev/nvidia{index}"] for index in indices}
-    return found | {"all": [f"/dev/nvidia{index}" for index in indices]}
+    by_name = {str(index): [f"/dev/nvidia{index}"] for index in indices}
+    by_name |= {f"GPU-{cards[index]['uuid']}": [f"/dev/nvidia{index}"] for index in indices}
+    return by_name | {"all": [f"/dev/nvidia{index}" for index in indices]}
 
 
 def devices() -> dict[str, list[str]]:
-    """Device nodes by device name, of every CDI file that `generate` wrote."""
-    found: dict[str, list[str]] = {}
+    """Device nodes by name of the device, out of the CDI files that `generate` wrote."""
+    by_name: dict[str, list[str]] = {}
     for folder in CDI_FOLDERS:
         for path in sorted(folder.glob("*.yaml")):
-            found |= read(path.read_text())
-    return found
+            by_name |= read(path.read_text())
+    return by_name
 
 
 def read(text: str) -> dict[str, list[str]]:
-    """Device nodes by device name, of a text that `specification` made."""
-    found: dict[str, list[str]] = {}
+    """Device nodes by name of the device, out of a text of `specification`."""
+    by_name: dict[str, list[str]] = {}
     name = ""
     for line in text.partition("\ndevices:\n")[2].partition("\ncontainerEdits:\n")[0].splitlines():
         if match := re.match(r'    - name: "?([^"]+)"?', line):
             name = match[1]
-            found[name] = []
+            by_name[name] = []
         elif match := re.match(r" +- path: (\S+)", line):
-            found[name].append(match[1])
-    return found
+            by_name[name].append(match[1])
+    return by_name
 
 
 def inject(description: oci.Description) -> str:
-    """Add the devices that the container's environment asks for; returns what is wrong, or nothing."""
-    asked = oci.variable(description, "NVIDIA_VISIBLE_DEVICES").split(",")
-    names = [name for name in asked if name and name not in ("void", "none")]
+    """Add the devices that the container's environment asks for; returns an error, or nothing."""
+    visible = oci.variable(description, "NVIDIA_VISIBLE_DEVICES").split(",")
+    names = [name for name in visible if name and name not in ("void", "none")]
     if not names:
         return ""
     known = devices()
     if not any("=" in name for name in names):
-        # Plain names need no file: the toolkit makes the description on the fly.
+        # Plain names need no file: the toolkit describes their devices itself.
         if trouble := nvidia_smi.trouble():
             return f"failed to construct CDI spec: failed to initialize NVML: {trouble[0].splitlines()[0]}"
         known = nodes()

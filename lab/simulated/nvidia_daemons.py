@@ -1,7 +1,7 @@
-"""nvidia-persistenced, nv-fabricmanager and nvlsm: daemons that come up or refuse as the real ones do.
+"""nvidia-persistenced, nv-fabricmanager and nvlsm, which start or refuse to start as the real daemons do.
 
-They differ in what they do once up: persistenced switches persistence mode on, the fabric manager has the cards
-registered after a moment, nvlsm only runs. Each holds the driver, so that it cannot be unloaded.
+They differ in what they do then: persistenced switches persistence mode on, the fabric manager registers the cards after
+a moment, nvlsm only runs. The driver cannot be unloaded while they run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REGISTERING = 0.5  # seconds
 
 
 def main(argv: list[str]) -> int:
-    """Dispatch by name."""
+    """Run the daemon that this was called as; returns the exit status."""
     name = Path(argv[0]).name
     problem = {"nvidia-persistenced": persistence, "nv-fabricmanager": fabric}.get(name, subnet)()
     if problem:
@@ -40,14 +40,14 @@ def main(argv: list[str]) -> int:
 
 
 def ready() -> None:
-    """Tell systemd (sd_notify)."""
+    """Tell systemd that the daemon is ready (sd_notify)."""
     if address := os.environ.get("NOTIFY_SOCKET"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
             to.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
 def persistence() -> str:
-    """It loads the module if it can, and needs a card."""
+    """Start persistenced, which loads the module and needs a card; returns an error, or nothing."""
     try:
         modules.load("nvidia")
     except (modules.Refused, FileNotFoundError):
@@ -57,7 +57,10 @@ def persistence() -> str:
 
 
 def fabric() -> str:
-    """It needs the driver at its own version, switches, and on Blackwell the subnet manager with ib_umad."""
+    """Start the fabric manager; returns an error, or nothing.
+
+    It needs the driver of its version, switches, and on Blackwell the subnet manager and ib_umad.
+    """
     loaded, own = host.loaded_version("nvidia"), FABRIC_VERSION.read_text().strip()
     if loaded is None:
         return "fabric manager: request to query NVSwitch device information failed: NVIDIA driver is not loaded"
@@ -78,5 +81,5 @@ def fabric() -> str:
 
 
 def subnet() -> str:
-    """Run by hand it needs the InfiniBand device; the fabric manager does not start a second one here."""
+    """Start the subnet manager, which needs the InfiniBand device; returns an error, or nothing."""
     return "" if host.loaded("ib_umad") else "no umad device"

@@ -1,7 +1,8 @@
-"""nvidia-smi: asks the simulated driver. Stands for the real one, which asks the driver through libnvidia-ml.
+"""nvidia-smi: asks the simulated driver. It stands for the real tool, which asks the driver through libnvidia-ml.
 
-It answers --query-gpu for the fields below (any order, csv with noheader and nounits), -L, -q, -pm, -mig and the table.
-Refusals, messages and exit statuses are the real one's: field not known (2), no devices (6), driver not loaded (9),
+It answers --query-gpu for the fields below (any order, csv with noheader and nounits), --query-compute-apps for
+gpu_uuid,pid,used_memory (of what the knob `held` says alone), -L, -q, -pm, -mig and the table.
+Refusals, messages and exit statuses are the real tool's: field not known (2), no devices (6), driver not loaded (9),
 library of another version than the driver (18). Values that would change (power, temperature) are those of idle cards.
 """
 
@@ -31,7 +32,7 @@ _REMAPPED = ("gpu_name", "gpu_uuid", "gpu_bus_id")  # fields of --query-remapped
 
 
 def values(index: int) -> dict[str, str]:
-    """Every field that can be asked for, of one card."""
+    """Value of every field that can be queried, for a card."""
     hardware, knobs_set = host.hardware(), host.knobs()
     card, memory = hardware["cards"][index], str(hardware["memory_mib"])
     uuid, address = f"GPU-{card['uuid']}", f"0000{card['address'].upper()}"
@@ -77,7 +78,7 @@ def _switch(on: bool) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Run one command line."""
+    """Run nvidia-smi; returns the exit status."""
     words = split(argv[1:])
     if problem := trouble():
         print(problem[0])
@@ -92,6 +93,11 @@ def main(argv: list[str]) -> int:
     for option in ("--query-gpu", "--query-remapped-rows"):
         if option in words:
             return query(words[option].split(","), words.get("--format", ""), chosen, rows=option != "--query-gpu")
+    if "--query-compute-apps" in words:
+        for index, memory in host.knobs().get("held", {}).items():
+            if int(index) in chosen:
+                print(f"{values(int(index))['uuid']}, 1, {memory} MiB")
+        return 0
     if "-pm" in words:
         remember("persistence", words["-pm"])
         return 0
@@ -109,25 +115,25 @@ def main(argv: list[str]) -> int:
 
 
 def split(words: list[str]) -> dict[str, str]:
-    """Options and their values: --query-gpu=name, -i 0."""
-    found: dict[str, str] = {}
+    """Options by name, with their values: --query-gpu=name, -i 0."""
+    options: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
         name, _, value = word.partition("=")
-        takes = name in ("-i", "--id", "-pm", "-mig", "-d", "--format", "--query-gpu", "--query-remapped-rows")
-        found[{"--id": "-i"}.get(name, name)] = value or (next(rest, "") if takes else "")
-    return found
+        takes = name in ("-i", "--id", "-pm", "-mig", "-d", "--format") or name.startswith("--query-")
+        options[{"--id": "-i"}.get(name, name)] = value or (next(rest, "") if takes else "")
+    return options
 
 
 def library_version() -> str | None:
-    """Version of the installed libnvidia-ml; the driver's own where a container's image brings another beside it."""
-    found = [path.name.split(".so.")[1] for path in sorted(host.LIBRARIES.glob("libnvidia-ml.so.*.*"))]
+    """Version of the installed libnvidia-ml; the driver's own if a container's image brings another besides."""
+    installed = [path.name.split(".so.")[1] for path in sorted(host.LIBRARIES.glob("libnvidia-ml.so.*.*"))]
     loaded = host.loaded_version("nvidia")
-    return loaded if loaded in found else next(iter(found), None)
+    return loaded if loaded in installed else next(iter(installed), None)
 
 
 def trouble() -> tuple[str, int] | None:
-    """What the real one says instead of an answer, and its exit status."""
+    """Message and exit status with which the real tool would fail, or None."""
     loaded, library = host.loaded_version("nvidia"), library_version()
     if library is None:
         return NO_LIBRARY, 12
@@ -140,12 +146,12 @@ def trouble() -> tuple[str, int] | None:
 
 
 def visible() -> list[int]:
-    """Indices of the cards whose device node is here: in a container, those it was given."""
+    """Indices of the cards that have a device node; in a container, those that it was given."""
     return [index for index in range(len(host.cards())) if Path(f"/dev/nvidia{index}").exists()]
 
 
 def selected(words: dict[str, str]) -> list[int]:
-    """Cards chosen by -i: index, UUID or bus id."""
+    """Indices of the cards that -i selects by index, UUID or bus id; all of them without it."""
     if "-i" not in words:
         return visible()
     names = {
@@ -155,7 +161,7 @@ def selected(words: dict[str, str]) -> list[int]:
 
 
 def query(fields: list[str], form: str, chosen: list[int], *, rows: bool) -> int:
-    """One line per card; `rows`: about remapped rows only."""
+    """Print a line per card; `rows`: of --query-remapped-rows. Returns the exit status."""
     fields = [field.strip() for field in fields]
     known = [name for name in values(0) if name.startswith("remapped_rows.") == rows or (rows and name in _REMAPPED)]
     for field in fields:
@@ -169,14 +175,14 @@ def query(fields: list[str], form: str, chosen: list[int], *, rows: bool) -> int
     if "noheader" not in parts:
         print(", ".join(f"{field} [{UNITS[field]}]" if field in UNITS else field for field in fields))
     for index in chosen:
-        found = values(index)
+        card = values(index)
         units = {} if "nounits" in parts else UNITS
-        print(", ".join(f"{found[field]} {units.get(field, '')}".strip() for field in fields))
+        print(", ".join(f"{card[field]} {units.get(field, '')}".strip() for field in fields))
     return 0
 
 
 def fabric() -> tuple[str, str]:
-    """State and status of the cards' registration with the NVLink fabric."""
+    """State and status of the registration with the NVLink fabric."""
     if not host.hardware()["switches"]:
         return "N/A", "N/A"
     state = host.knobs().get("fabric") or remembered("fabric") or "In Progress"
@@ -184,7 +190,7 @@ def fabric() -> tuple[str, str]:
 
 
 def remembered(name: str) -> str:
-    """Something the loaded driver was told."""
+    """A value that the loaded driver remembers, or nothing."""
     try:
         return (host.NVIDIA / name).read_text().strip()
     except OSError:
@@ -192,17 +198,17 @@ def remembered(name: str) -> str:
 
 
 def remember(name: str, value: str) -> None:
-    """Tell the loaded driver something; it forgets when it is unloaded."""
+    """Have the loaded driver remember a value until it is unloaded."""
     host.write(host.NVIDIA / name, value + "\n")
 
 
 def details(chosen: list[int]) -> None:
-    """A part of what -q prints."""
+    """Print a part of what -q prints."""
     print(f"\n==============NVSMI LOG==============\n\n{'Driver Version':<42}: {host.loaded_version('nvidia')}")
     print(f"{'CUDA Version':<42}: 13.0\n\n{'Attached GPUs':<42}: {len(visible())}")
     for index in chosen:
-        found = values(index)
-        print(f"GPU {found['pci.bus_id']}")
+        card = values(index)
+        print(f"GPU {card['pci.bus_id']}")
         for label, field in (
             ("    Product Name", "name"),
             ("    Persistence Mode", "persistence_mode"),
@@ -213,16 +219,16 @@ def details(chosen: list[int]) -> None:
             ("        Status", "fabric.status"),
         ):
             *above, last = label.split("\n")
-            print("\n".join([*above, f"{last:<42}: {found[field]} {UNITS.get(field, '')}".rstrip()]))
+            print("\n".join([*above, f"{last:<42}: {card[field]} {UNITS.get(field, '')}".rstrip()]))
 
 
 def table(chosen: list[int]) -> None:
-    """What it prints without options, shortened."""
+    """Print what the tool prints without options, shortened."""
     version = host.loaded_version("nvidia") or ""
     line = "+" + "-" * 89 + "+"
     print(f"{line}\n| NVIDIA-SMI {version:<22} Driver Version: {version:<14} CUDA Version: 13.0{'':<5} |\n{line}")
     for index in chosen:
-        found = values(index)
-        memory = f"0MiB / {found['memory.total']}MiB"
-        print(f"| {index:>3}  {found['name']:<30} {found['pci.bus_id']:<20} {memory:>28}    |")
+        card = values(index)
+        memory = f"0MiB / {card['memory.total']}MiB"
+        print(f"| {index:>3}  {card['name']:<30} {card['pci.bus_id']:<20} {memory:>28}    |")
     print(line)

@@ -1,4 +1,4 @@
-"""What the vendors' container runtimes have in common: Docker's daemon.json, and a container's OCI description."""
+"""What the vendors' container runtimes share: Docker's daemon.json, and a container's OCI description."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Description = dict[str, Any]
 
 
 def options(argv: list[str]) -> dict[str, str]:
-    """--name=value and --name (true) of a command line."""
+    """Options by name, out of a command line: --name=value, or --name for "true"."""
     pairs = (word.lstrip("-").partition("=") for word in argv[1:] if word.startswith("-"))
     return {name: value or "true" for name, _, value in pairs}
 
 
 def add_runtime(name: str, program: str, options: dict[str, str]) -> int:
-    """Merge a runtime into daemon.json; the messages are the tools'."""
+    """Add a runtime to daemon.json, with the real tools' messages; returns the exit status."""
     path = Path(options.get("config", DAEMON))
     print(f"INFO[0000] Loading config from {path}", file=sys.stderr)
     try:
@@ -45,7 +45,7 @@ def add_runtime(name: str, program: str, options: dict[str, str]) -> int:
 def become_runc(argv: list[str], inject: Callable[[Description], str]) -> int:
     """Edit the description of a container that is being created, then become runc.
 
-    `inject` returns what is wrong, or nothing. That is said where containerd looks: in the log it named.
+    `inject` returns an error, or nothing. The error goes to the log that containerd named.
     """
     if "create" in argv or "run" in argv:
         bundle = next((argv[at + 1] for at, word in enumerate(argv) if word in ("--bundle", "-b")), ".")
@@ -63,13 +63,13 @@ def become_runc(argv: list[str], inject: Callable[[Description], str]) -> int:
 
 
 def variable(description: Description, name: str) -> str:
-    """An environment variable of the container; the last one counts."""
-    found = [word for word in description["process"].get("env") or [] if word.startswith(f"{name}=")]
-    return str(found[-1].split("=", 1)[1]) if found else ""
+    """Value of an environment variable of the container, or nothing; the last definition counts."""
+    definitions = [word for word in description["process"].get("env") or [] if word.startswith(f"{name}=")]
+    return str(definitions[-1].split("=", 1)[1]) if definitions else ""
 
 
 def add_devices(description: Description, nodes: list[str]) -> None:
-    """Device nodes of the host, which are all null devices, and the right to use them."""
+    """Give a container device nodes of the host, which are all null devices, and the right to use them."""
     linux = description.setdefault("linux", {})
     there = {device["path"] for device in linux.get("devices") or []}
     linux["devices"] = (linux.get("devices") or []) + [
@@ -82,7 +82,7 @@ def add_devices(description: Description, nodes: list[str]) -> None:
 
 
 def add_mounts(description: Description, paths: list[str]) -> None:
-    """Files and folders of the host, read-only."""
+    """Give a container files and folders of the host, read-only."""
     options = ["ro", "nosuid", "nodev", "rbind", "rprivate"]
     description["mounts"] += [
         {"destination": path, "source": path, "type": "bind", "options": options}

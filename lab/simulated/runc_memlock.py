@@ -14,11 +14,11 @@ def main(argv: list[str]) -> int:
     """Edit the description that the arguments name, then become runc."""
     for path in descriptions(argv):
         try:
-            described = json.loads(path.read_text())
+            description = json.loads(path.read_text())
         except (OSError, ValueError):
-            continue  # runc will say what is wrong with it
-        if lower(described, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]):
-            path.write_text(json.dumps(described))
+            continue  # runc reports what is wrong with it
+        if lower(description, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]):
+            path.write_text(json.dumps(description))
     for folder in ("/usr/sbin", "/usr/bin"):
         if os.access(f"{folder}/runc", os.X_OK):
             os.execv(f"{folder}/runc", ["runc", *argv[1:]])  # noqa: S606 - this process becomes it
@@ -27,22 +27,22 @@ def main(argv: list[str]) -> int:
 
 
 def descriptions(argv: list[str]) -> list[Path]:
-    """config.json of the bundle of `create` and `run`; the process file of `exec`."""
-    found = []
+    """Files with descriptions: config.json in the bundle of `create` and `run`, the process file of `exec`."""
+    paths = []
     for number, word in enumerate(argv):
         name, _, value = word.partition("=")
         value = value or (argv[number + 1] if number + 1 < len(argv) else "")
         if name in ("--bundle", "-b"):
-            found.append(Path(value) / "config.json")
+            paths.append(Path(value) / "config.json")
         elif name in ("--process", "-p"):
-            found.append(Path(value))
-    return found
+            paths.append(Path(value))
+    return paths
 
 
-def lower(described: dict[str, Any], most: int) -> bool:
-    """Limit RLIMIT_MEMLOCK to `most` bytes; False when nothing was to be done."""
+def lower(description: dict[str, Any], most: int) -> bool:
+    """Lower RLIMIT_MEMLOCK to at most `most` bytes; whether that changed the description."""
     changed = False
-    for limit in described.get("process", described).get("rlimits") or []:
+    for limit in description.get("process", description).get("rlimits") or []:
         if limit["type"] == "RLIMIT_MEMLOCK" and most != resource.RLIM_INFINITY:
             for kind in ("soft", "hard"):
                 if limit[kind] > most:

@@ -1,141 +1,125 @@
-"""The server: which page is what, which request is whose tokens."""
+"""The server: its pages, and the connections that wait for tokens."""
 
 import asyncio
-import json
-import os
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-from lab.standin import answer, question
+from lab.standin.answer import Answer
+from lab.standin.dialect import Dialect
 from lab.standin.engine import Engine, Generation, Refused
-from lab.standin.metrics import Metrics
+from lab.standin.pages import JSON, TEXT, VARY, Page, Response, State, document, text_of
+from lab.standin.question import Problem
 from lab.standin.settings import Settings
-from lab.standin.wire import Connection, Headers, Request
+from lab.standin.wire import Connection, Request
 
-JSON = ("content-type", "application/json")
-VARY = ("vary", "Origin")
 ASKED = ("/v1/chat/completions", "/v1/completions")
-UNCOUNTED = ("/metrics", "/health", "/load", "/ping", "/version")
-PROMETHEUS = ("content-type", "text/plain; version=1.0.0; charset=utf-8")
 
 
 class Server:
-    """All connections of one engine."""
+    """The server of an engine, with all connections. `ready`: it is warmed up, and is not to stop."""
 
-    def __init__(self, settings: Settings, context: int) -> None:
+    def __init__(self, dialect: Dialect, settings: Settings, context: int) -> None:
+        self.dialect = dialect
         self.settings = settings
         self.context = context  # tokens a request may have
-        self.metrics = Metrics(settings.names[0], settings.draft_tokens)
+        self.metrics = dialect.metrics(settings)
         self.engine = Engine(settings, self.metrics)
         self.connections: set[Connection] = set()
-        self._pages: dict[str, Callable[[], tuple[Headers, bytes]]] = {
-            "/health": lambda: ([VARY], b""),
-            "/ping": lambda: ([VARY], b""),
-            "/version": lambda: _json({"version": settings.version}),
-            "/load": lambda: _json({"server_load": 0}),
-            "/v1/models": lambda: _json(self._models()),
-            "/metrics": lambda: ([PROMETHEUS, VARY], self.metrics.text().encode()),
-        }
+        self.ready = False
 
     def connection(self) -> Connection:
         """A new connection."""
         return Connection(self.handle, self.settings.keep_alive, self.connections)
 
     def handle(self, request: Request, connection: Connection) -> None:
-        """Answer one request."""
-        if self.settings.api_keys and request.path.startswith("/v1") and not self._knows(request):
-            self._finish(request, connection, 401, [JSON], json.dumps({"error": "Unauthorized"}).encode())
+        """Answer a request, now or when its tokens are there."""
+        page = self._page(request.path)
+        if self.settings.api_keys and self.dialect.guarded(request.path) and not self._knows(request):
+            self._finish(request, connection, Response([JSON], self.dialect.unauthorized, 401))
         elif request.path in ASKED and request.method == "POST":
             self._ask(request, connection)
-        elif request.path in self._pages and request.method in ("GET", *(["POST"] if request.path == "/ping" else [])):
-            self._finish(request, connection, 200, *self._pages[request.path]())
-        elif request.path in (*ASKED, *self._pages):
+        elif page and (request.method == "GET" or (request.method == "POST" and request.path in self.dialect.posted)):
+            state = State(self.settings, self.engine, self.context, self.ready, request.path)
+            self._finish(request, connection, page(state))
+        elif page or request.path in ASKED:
             allowed = ("allow", "POST" if request.path in ASKED else "GET")
-            headers, body = _json({"detail": "Method Not Allowed"})
-            self._finish(request, connection, 405, [allowed, *headers], body)
+            headers, body, *_ = document({"detail": "Method Not Allowed"})
+            self._finish(request, connection, Response([allowed, *headers], body, 405))
         else:
-            self._finish(request, connection, 404, *_json({"detail": "Not Found"}))
+            self._finish(request, connection, document({"detail": "Not Found"}, 404))
+
+    def _page(self, path: str) -> Page | None:
+        below = (page for start, page in self.dialect.below.items() if path.startswith(start))
+        return self.dialect.pages.get(path) or next(below, None)
 
     def _ask(self, request: Request, connection: Connection) -> None:
-        settings = self.settings
+        settings, dialect = self.settings, self.dialect
         if self.engine.fails("errors"):
-            self._finish(request, connection, 500, *_json(answer.error(500, answer.DEAD)))
+            self._finish(request, connection, document(dialect.error(500, dialect.failed), 500))
             return
         kind = request.headers.get("content-type", "")
         try:
-            asked = question.read(settings, self.context, request.path, kind, request.body)
-        except question.Problem as problem:
-            self._finish(request, connection, problem.status, *_json(problem.body))
+            parameters = dialect.read(settings, self.context, request.path, kind, request.body)
+        except Problem as problem:
+            self._finish(request, connection, _refused(problem))
             return
-        except (TypeError, ValueError, KeyError, AttributeError) as error:  # something that is not what it should be
-            body = answer.error(400, f"1 validation error:\n  {error!r}", "Bad Request")
-            self._finish(request, connection, 400, *_json(body))
+        except (TypeError, ValueError, KeyError, AttributeError) as error:  # a value of another type than expected
+            self._finish(request, connection, document(dialect.invalid(error), 400))
             return
         if self.engine.fails("no-tools"):
-            asked = replace(asked, tool=None)
-        made = answer.Answer(
-            asked,
+            parameters = replace(parameters, tool=None)
+        reply = dialect.answer(
+            parameters,
             settings.version,
             request.headers.get("x-request-id"),
             garbage=self.engine.fails("garbage"),
             parser=settings.reasoning_parser is not None,
         )
-        reply = (Streamed if asked.stream else Whole)(self, request, connection, made)
-        generation = Generation(reply, asked.prompt, made.tokens, made.finish, asked.sequences)
+        sender = (Streamed if parameters.stream else Whole)(self, request, connection, reply)
+        generation = Generation(
+            sender, parameters.prompt, reply.tokens, reply.finish, parameters.sequences, streamed=parameters.stream
+        )
         try:
             self.engine.submit(generation)
         except Refused:
-            _, refusal = _json(answer.error(500, "cannot schedule new futures after shutdown"))
-            self._finish(request, connection, 500, [JSON], refusal)
+            body = text_of(dialect.error(500, dialect.refusal))
+            self._finish(request, connection, Response([JSON], body, 500))
             return
         request.gone.append(lambda: self.engine.cancel(generation))
-        reply.begin()
+        sender.begin()
 
     def _knows(self, request: Request) -> bool:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and key in self.settings.api_keys
 
-    def _models(self) -> dict[str, Any]:
-        now = int(time.time())
-        permission = {
-            "object": "model_permission",
-            "created": now,
-            "allow_create_engine": False,
-            "allow_sampling": True,
-            "allow_logprobs": True,
-            "allow_search_indices": False,
-            "allow_view": True,
-            "allow_fine_tuning": False,
-            "organization": "*",
-            "group": None,
-            "is_blocking": False,
-        }
-        card = {"object": "model", "created": now, "owned_by": "vllm", "root": self.settings.model, "parent": None}
-        data = [
-            {"id": name, **card, "max_model_len": self.context, "permission": [{"id": _permission(), **permission}]}
-            for name in self.settings.names
-        ]
-        return {"object": "list", "data": data}
-
-    def _finish(self, request: Request, connection: Connection, status: int, headers: Headers, body: bytes) -> None:
-        self.log(request, connection, status)
-        connection.answer(status, headers, body)
+    def _finish(self, request: Request, connection: Connection, response: Response) -> None:
+        if response.wait:
+            later = asyncio.get_running_loop().call_later(
+                response.wait, self._finish, request, connection, response._replace(wait=0)
+            )
+            request.gone.append(later.cancel)
+            return
+        self.log(request, connection, response.status)
+        if response.chunked:
+            connection.begin(response.status, response.headers)
+            connection.send(response.body)
+            connection.end()
+        else:
+            connection.answer(response.status, response.headers, response.body)
 
     def log(self, request: Request, connection: Connection, status: int) -> None:
-        """Count an answer and write it down as uvicorn does."""
-        if request.path not in UNCOUNTED:
-            known = request.path in ASKED or request.path in self._pages
-            self.metrics.answered(request.path if known else "none", request.method, status)
+        """Count an answer and print it as uvicorn does."""
+        if request.path not in self.dialect.uncounted:
+            known = request.path in ASKED or self._page(request.path) is not None
+            self.metrics.answered(request.path, request.method, status, known=known)
         if self.settings.access_log:
             phrase = HTTPStatus(status).phrase
             line = f'{connection.peer} - "{request.method} {request.path} HTTP/1.1" {status} {phrase}'
-            print(f"INFO:     {line}", flush=True)
+            print(self.dialect.uvicorn(f"INFO:     {line}"), flush=True)
 
     async def close(self, patience: float) -> None:
-        """Let go of every connection; answers on their way have `patience` seconds."""
+        """Close all connections; answers that are being sent get `patience` seconds."""
         for connection in list(self.connections):
             connection.close_when_answered()
         end = asyncio.get_running_loop().time() + patience
@@ -146,65 +130,71 @@ class Server:
 class Whole:
     """An answer that is sent when it is complete."""
 
-    def __init__(self, server: Server, request: Request, connection: Connection, made: answer.Answer) -> None:
+    def __init__(self, server: Server, request: Request, connection: Connection, reply: Answer) -> None:
         self.server = server
         self.request = request
         self.connection = connection
-        self.answer = made
+        self.answer = reply
 
     def begin(self) -> None:
-        """Nothing to send yet."""
+        """Send nothing yet."""
 
     def token(self, place: int, last: str | None) -> None:
-        """One more token."""
-        self.answer.said, self.answer.last = place + 1, last
+        """Receive a token."""
+        self.answer.took(place, last)
         if last:
             self._send(200, self.answer.whole())
 
     def aborted(self, reason: str) -> None:
-        """No more tokens will come."""
+        """Receive the end without a token."""
         self.answer.last = reason
         if reason == "error":
-            self._send(500, answer.error(500, answer.DEAD))
+            dialect = self.server.dialect
+            self._send(500, dialect.error(500, dialect.failed))
         else:
             self._send(200, self.answer.whole())
 
     def _send(self, status: int, body: dict[str, Any]) -> None:
         self.server.log(self.request, self.connection, status)
-        self.connection.answer(status, *_json(body))
+        headers, text, *_ = document(body)
+        self.connection.answer(status, headers, text)
 
 
 class Streamed(Whole):
     """An answer that is sent token by token."""
 
     def begin(self) -> None:
-        """Headers and the first event; vLLM sends them before any token is there."""
-        self.server.log(self.request, self.connection, 200)
-        self.connection.begin(200, [("content-type", "text/event-stream; charset=utf-8"), VARY])
-        if first := self.answer.first():
-            self.connection.send(first)
+        """Send the headers and the first event, if the engine does so before the first token."""
+        if self.server.dialect.begins_early:
+            self._begin()
 
     def token(self, place: int, last: str | None) -> None:
-        """One more token."""
+        """Receive a token."""
+        if place == 0 and not self.server.dialect.begins_early:
+            self._begin()
         self.connection.send(self.answer.token(place, last))
         if last:
             self._end(self.answer.end())
 
     def aborted(self, reason: str) -> None:
-        """No more tokens will come."""
+        """Receive the end without a token."""
         if reason == "error":
             self._end(self.answer.dead())
         else:
             self._end(self.answer.cut(reason) + self.answer.end())
+
+    def _begin(self) -> None:
+        self.server.log(self.request, self.connection, 200)
+        self.connection.begin(200, [("content-type", "text/event-stream; charset=utf-8"), VARY])
+        if first := self.answer.first():
+            self.connection.send(first)
 
     def _end(self, events: bytes) -> None:
         self.connection.send(events)
         self.connection.end()
 
 
-def _json(value: object) -> tuple[Headers, bytes]:
-    return [JSON, VARY], json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _permission() -> str:
-    return f"modelperm-{os.urandom(8).hex()}"
+def _refused(problem: Problem) -> Response:
+    if isinstance(problem.body, str):
+        return Response([TEXT], problem.body.encode(), problem.status)
+    return document(problem.body, problem.status)

@@ -1,31 +1,30 @@
-"""From settings to a loaded engine, or to the real engine's reason why not."""
+"""What every engine looks for when it starts; why it cannot, an engine's own module says."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lab.standin.settings import Settings
-
-DERIVED_LENGTH = 128000  # tokens; what vLLM takes where params.json says nothing
 DEVICES = Path("/dev")
 
 
 class StartError(Exception):
-    """The engine cannot start; the text is what the real one writes last."""
+    """The engine cannot start; the message is what the real engine writes last, `status` its exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
 class Accelerators:
-    """What a container sees."""
+    """Accelerators that a container has."""
 
     vendor: str  # nvidia | amd | none
     count: int
 
 
 def accelerators(devices: Path = DEVICES) -> Accelerators:
-    """Count the device nodes: /dev/nvidia0..., or /dev/dri/renderD* beside /dev/kfd."""
+    """Accelerators by device nodes: /dev/nvidia0..., or /dev/dri/renderD* besides /dev/kfd."""
     nvidia = [node for node in devices.glob("nvidia*") if re.fullmatch(r"nvidia\d+", node.name)]
     if nvidia:
         return Accelerators("nvidia", len(nvidia))
@@ -34,79 +33,7 @@ def accelerators(devices: Path = DEVICES) -> Accelerators:
     return Accelerators("none", 0)
 
 
-def load(settings: Settings, devices: Path = DEVICES) -> int:
-    """Check accelerators, model and draft in vLLM's order; returns how many tokens a request may have.
-
-    Raises:
-        StartError: something is missing.
-    """
-    if settings.auto_tools and not settings.tool_parser:
-        raise StartError("TypeError: Error: --enable-auto-tool-choice requires --tool-call-parser")
-    found = accelerators(devices)
-    if settings.needs_accelerators and found.count == 0:
-        raise StartError(
-            "RuntimeError: Failed to infer device type, please set the environment variable "
-            "`VLLM_LOGGING_LEVEL=DEBUG` to turn on verbose logging to help debug the issue."
-        )
-    length = _length(settings, _parameters(settings.model, "ModelConfig"))
-    if settings.needs_accelerators and found.count < settings.world_size:
-        raise StartError(_too_few(found, settings.world_size))
-    if settings.draft is not None:
-        _parameters(settings.draft, "SpeculativeConfig")
-    if settings.fail == "oom":
-        raise StartError(
-            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.25 GiB. GPU 0 has a total capacity of "
-            "139.80 GiB of which 1.19 GiB is free. Including non-PyTorch memory, this process has 138.60 GiB memory in use."
-        )
-    return length
-
-
-def _parameters(model: str, config: str) -> dict[str, Any]:
-    def invalid(finding: str) -> StartError:
-        kind = "[type=value_error, input_type=ArgsKwargs]"
-        text = f"1 validation error for {config}\n  Value error, {finding} {kind}"
-        return StartError(f"pydantic_core._pydantic_core.ValidationError: {text}")
-
-    folder = Path(model)
-    if not folder.is_dir():
-        raise invalid(
-            f"Repo id must be in the form 'repo_name' or 'namespace/repo_name': '{model}'. Use `repo_type` argument "
-            "if needed. (No such directory; the stand-in downloads nothing.)"
-        )
-    try:
-        found = json.loads((folder / "params.json").read_text())
-    except OSError:
-        raise invalid(
-            f"Failed to load mistral 'params.json' config for model {model}. Please check if the model is a "
-            "mistral-format model and if the config file exists."
-        ) from None
-    except ValueError as error:
-        raise StartError(f"json.decoder.JSONDecodeError: {error} ({folder / 'params.json'})") from None
-    if not isinstance(found, dict):
-        raise StartError("AssertionError: params.json holds no JSON object")
-    return found
-
-
-def _length(settings: Settings, parameters: dict[str, Any]) -> int:
-    derived = int(parameters.get("max_position_embeddings") or DERIVED_LENGTH)
-    wanted = settings.max_model_len or derived
-    if wanted > derived and not settings.long_contexts:
-        raise StartError(
-            "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n"
-            f"  Value error, User-specified max_model_len ({wanted}) is greater than the derived max_model_len "
-            f"(max_position_embeddings={float(derived)} or model_max_length=None in model's config.json). To allow "
-            "overriding this maximum, set the env var VLLM_ALLOW_LONG_MAX_MODEL_LEN=1. "
-            "[type=value_error, input_type=ArgsKwargs]"
-        )
-    return wanted
-
-
-def _too_few(found: Accelerators, wanted: int) -> str:
-    if found.vendor == "amd":  # vLLM counts on CUDA only: with ROCm a worker fails
-        return "torch.AcceleratorError: HIP error: invalid device ordinal"
-    return (
-        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ParallelConfig\n"
-        f"  Value error, World size ({wanted}) is larger than the number of available GPUs ({found.count}) in this "
-        "node. If this is intentional and you are using:\n- ray, set '--distributed-executor-backend ray'.\n"
-        "- multiprocessing, set '--nnodes' appropriately. [type=value_error, input_type=ArgsKwargs]"
-    )
+OUT_OF_MEMORY = StartError(
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.25 GiB. GPU 0 has a total capacity of "
+    "139.80 GiB of which 1.19 GiB is free. Including non-PyTorch memory, this process has 138.60 GiB memory in use."
+)

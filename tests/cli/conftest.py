@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.fake_fleet import Clone
+from tests.support.fake_fleet import Clone
 
 
 @pytest.fixture

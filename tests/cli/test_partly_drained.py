@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_rollout_cli import GPUS, by_host, started
-from tests.unit.fake_fleet import Clone, balancer, engine, rotation, serving
+from barewind.balancer.names import server_name
+from tests.support.fake_fleet import Clone, balancer, engine, rotation, serving
+from tests.support.fake_runs import GPUS, by_host, started
 
 MARK = ['{"at": "2026-11-22T09:00:00Z", "by": "ann@ws1", "why": "memory"}']
 
@@ -21,7 +22,7 @@ def fresh(number: int) -> tuple[str, dict[str, Any]]:
 def running(number: int, *names: str, out: str = "") -> tuple[str, dict[str, Any]]:
     """A balancer that sends requests to hosts, and keeps one of them out."""
     name, data = fresh(number)
-    now = [line.replace(f" {out} 2 0 ", f" {out} 2 8 ") for line in rotation("ready", *names)]
+    now = [line.replace(f" {server_name(out)} 2 0 ", f" {server_name(out)} 2 8 ") for line in rotation("ready", *names)]
     answers = {"state drain": rotation("drain", *names), "state ready": rotation("ready", *names), "show proc": now}
     return name, data | {"fake_responses": data["fake_responses"] | answers}
 
@@ -50,19 +51,30 @@ def test_a_host_that_one_balancer_keeps_out_returns_there_without_leaving_the_ot
     done = clone.pyinfra("site.py", task, "-y", "--debug")
     assert done.returncode == 0, done.stderr
     steps = by_host(done, GPUS[0])
-    assert [step for step in steps if "Return to" in step]
-    assert not [step for step in started(done) if "leave the balancers" in step]
-    assert not [step for step in by_host(done, GPUS[1]) if "Return to" in step]
+    assert [step for step in steps if "| Undrain" in step]
+    assert not [step for step in started(done) if ": drain" in step]
+    assert not [step for step in by_host(done, GPUS[1]) if "| Undrain" in step]
     if task == "deploy.py":
-        assert f"{GPUS[0]}: drained on @fake/lb2; returns there when it has passed its gate" in done.stderr
+        assert f"{GPUS[0]}: drained on @fake/lb2; is undrained there when it has passed its gate" in done.stderr
+
+
+def test_it_returns_after_the_batches_though_it_is_in_none(clone: Clone, release: str) -> None:
+    old = [engine(n, serving(), accelerator_drivers="external") for n in (1, 2)]
+    clone.inventory(engines=[*old, fleet(release)[2]], balancers=[running(1, *GPUS), running(2, *GPUS, out=GPUS[2])])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode == 0, done.stderr
+    assert "Rotation | Undrain on every balancer" in by_host(done, GPUS[2])
+    steps = started(done)
+    assert steps.index("Rotation | Undrain on every balancer") > steps.index("Rotation | Batch 2 of 2: undrain")
+    assert not [step for step in by_host(done, GPUS[2]) if step.startswith("Rotation | Batch")]
 
 
 def test_a_balancer_that_has_forgotten_is_told_again_what_is_drained_on_purpose(clone: Clone, release: str) -> None:
     clone.inventory(engines=fleet(release, 2), balancers=[running(1, *GPUS, out=GPUS[1]), running(2, *GPUS)])
     done = clone.pyinfra("site.py", "deploy.py", "-y", "--debug")
     assert done.returncode == 0, done.stderr
-    assert by_host(done, GPUS[1])[-1] == "Rotation | Drained on purpose"
-    assert f"set server engines/{GPUS[1]} state ready" not in done.stderr
+    assert by_host(done, GPUS[1])[-1] == "Rotation | Drain, for its maintenance"
+    assert f"set server engines/{server_name(GPUS[1])} state ready" not in done.stderr
 
 
 def test_a_fresh_balancer_is_not_deployed_without_the_hosts_that_others_keep_out(clone: Clone, release: str) -> None:
@@ -73,4 +85,4 @@ def test_a_fresh_balancer_is_not_deployed_without_the_hosts_that_others_keep_out
     assert said in done.stderr
     assert started(done) == []
     done = clone.pyinfra("site.py", "deploy.py", "-y", "--limit", "@fake/lb2", "--limit", GPUS[1])
-    assert by_host(done, GPUS[1])[-1] == "Rotation | Drained on purpose"
+    assert by_host(done, GPUS[1])[-1] == "Rotation | Drain, for its maintenance"

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.unit.factories import MEDIUM
-from tests.unit.fake_fleet import READY, Clone, balancer, engine, gate, responses, serving
+from tests.support.factories import MEDIUM
+from tests.support.fake_fleet import READY, Clone, balancer, engine, gate, responses, serving
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
@@ -39,8 +39,9 @@ def test_the_whole_order_of_a_first_deploy(clone: Clone) -> None:
         ("History | On record", gpus),
         ("Engine | Unit", gpus),
         ("Gate | Engine answers", gpus),
+        ("Compile cache | Packed for other hosts", []),
         ("History | It serves", gpus),
-        ("Rotation | Batch 1 of 1: return to the balancers", gpus),
+        ("Rotation | Batch 1 of 1: undrain", gpus),
         ("The batch serves", []),
         ("Balancer | HAProxy", balancers),
         ("Image | Of earlier releases", []),
@@ -157,7 +158,7 @@ def test_what_pyinfra_lets_pass_with_status_0_is_refused(
     assert_refused(clone.pyinfra(file, "deploy.py", "-y", *options), said or "no host")
 
 
-@pytest.mark.parametrize("what", ["deploy.py", "tasks/gate.py", "tasks.gate.engines"])
+@pytest.mark.parametrize("what", ["deploy.py", "tasks/steps/gate.py", "tasks.steps.gate.engines"])
 @pytest.mark.parametrize("flag", ["--no-wait", "--serial"])
 def test_an_order_that_knows_no_batches_is_refused(clone: Clone, flag: str, what: str) -> None:
     clone.inventory(engines=[engine(1)], balancers=[balancer()])
@@ -180,3 +181,32 @@ def test_a_host_whose_state_cannot_be_read_in_its_turn_ends_the_run_without_a_tr
     assert done.returncode != 0
     assert "login scripts and disk space" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "url"), [("10.0.0.9", "http://10.0.0.9:8000"), ("fd00::2", "http://[fd00::2]:8000")]
+)
+def test_the_endpoints_gate_asks_where_clients_connect(clone: Clone, address: str, url: str) -> None:
+    name, data = balancer()
+    clone.inventory(engines=[engine(1)], balancers=[(name, data | {"address": address})])
+    done = clone.pyinfra("site.py", "tasks.steps.gate.endpoint", "-y", "--debug")
+    asked = [line for line in done.stderr.splitlines() if "simulating command" in line and "@@barewind:answer" in line]
+    assert asked
+    assert all(f"{url}/v1/chat/completions" in line for line in asked)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"import sys\nsys.exit(3)\n", "group_data/all.py: ends the program (SystemExit with 3)"),
+        (b"x ===\n", "group_data/all.py: SyntaxError: invalid syntax (all.py, line 1)"),
+        (b"x = '\xff'\n", "group_data/all.py: is not UTF-8 (byte 0xff in line 1)"),
+        (b"1/0\n", "group_data/all.py: ZeroDivisionError: division by zero"),
+    ],
+    ids=["exit", "syntax", "letters", "error"],
+)
+def test_group_data_that_cannot_be_read_ends_a_deploy_in_words(clone: Clone, content: bytes, said: str) -> None:
+    clone.inventory(engines=[engine(1)])
+    (clone.path / "group_data").mkdir(exist_ok=True)
+    (clone.path / "group_data" / "all.py").write_bytes(content)
+    assert_refused(clone.pyinfra("site.py", "deploy.py", "-y"), "nothing was changed", said)

@@ -3,44 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from typing import Any
 
-from tests.unit.fake_fleet import Clone, balancer, engine, gate, rotation, serving
-
-GPUS = [f"@fake/gpu{number}" for number in (1, 2, 3)]
-
-
-def up(*names: str, **drained: str) -> tuple[str, dict[str, Any]]:
-    """A balancer on which hosts are in rotation."""
-    name, data = balancer()
-    answers = {
-        "state drain": rotation("drain", *names),
-        "state ready": rotation("ready", *names),
-        "show proc": rotation("ready", *names),
-    }
-    return name, data | {"fake_responses": data["fake_responses"] | answers}
-
-
-def upgrading(number: int, answers: dict[str, Any] | None = None, **data: Any) -> tuple[str, dict[str, Any]]:
-    """An engine host that serves an older release than its plan says."""
-    return engine(number, answers or serving(), accelerator_drivers="external", **data)
-
-
-def started(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """Operations in the order in which they ran."""
-    return [line.split(": ", 1)[1].strip() for line in done.stderr.splitlines() if "Starting operation: " in line]
-
-
-def by_host(done: subprocess.CompletedProcess[str], name: str) -> list[str]:
-    """What became of one host, operation by operation."""
-    found, operation = [], ""
-    for line in done.stderr.splitlines():
-        if "Starting operation: " in line:
-            operation = line.split(": ", 1)[1].strip()
-        elif line.strip().startswith(f"[{name}]") and line.strip().endswith(("Success", "Error")):
-            found.append(operation)
-    return found
+from barewind.balancer.names import server_name
+from tests.support.fake_fleet import Clone, balancer, gate, rotation, serving
+from tests.support.fake_runs import GPUS, by_host, started, up, upgrading
 
 
 def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None:
@@ -56,14 +22,15 @@ def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None
             step
             for number in (1, 2, 3)
             for step in (
-                f"Rotation | Batch {number} of 3: leave the balancers",
+                f"Rotation | Batch {number} of 3: drain",
                 "Docker | Engine",
                 "Compile cache | Of a host that has compiled it",
                 "History | On record",
                 "Engine | Unit",
                 "Gate | Engine answers",
+                "Compile cache | Packed for other hosts",
                 "History | It serves",
-                f"Rotation | Batch {number} of 3: return to the balancers",
+                f"Rotation | Batch {number} of 3: undrain",
                 "The batch serves",
             )
         ),
@@ -72,13 +39,13 @@ def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None
         *[step for step in steps if step.startswith("Gate | Endpoint")],
     ]
     for number, gpu in enumerate(GPUS, 1):
-        assert f"Rotation | Batch {number} of 3: leave the balancers" in by_host(done, gpu)
+        assert f"Rotation | Batch {number} of 3: drain" in by_host(done, gpu)
 
 
 def test_downloads_come_before_any_host_leaves(clone: Clone) -> None:
     clone.inventory(engines=[upgrading(1), upgrading(2)], balancers=[up(*GPUS[:2])])
     steps = started(clone.pyinfra("site.py", "deploy.py", "-y"))
-    leave = steps.index("Rotation | Batch 1 of 2: leave the balancers")
+    leave = steps.index("Rotation | Batch 1 of 2: drain")
     assert max(steps.index("Image | By digest"), steps.index("Weights | Of model and draft")) < leave
 
 
@@ -87,7 +54,7 @@ def test_a_share_of_the_group_goes_at_once(clone: Clone) -> None:
     done = clone.pyinfra("site.py", "deploy.py", "-y")
     assert done.returncode == 0, done.stderr
     assert by_host(done, GPUS[0])[-4:] == by_host(done, GPUS[1])[-4:]
-    assert "Rotation | Batch 2 of 2: leave the balancers" in by_host(done, GPUS[2])
+    assert "Rotation | Batch 2 of 2: drain" in by_host(done, GPUS[2])
 
 
 def test_a_canary_goes_alone_and_is_watched_before_the_others_leave(clone: Clone) -> None:
@@ -99,18 +66,18 @@ def test_a_canary_goes_alone_and_is_watched_before_the_others_leave(clone: Clone
     clone.inventory(engines=engines, balancers=[(name, data)])
     done = clone.pyinfra("site.py", "deploy.py", "-y")
     assert done.returncode == 0, done.stderr
-    assert f"canary: {GPUS[0]} watched for 1 s before the next" in done.stderr
+    assert f"canary: {GPUS[0]}, 1 s under real traffic before the next" in done.stderr
     steps = started(done)
     at = steps.index("Rotation | Batch 1 of 2: canary")
     assert steps[at - 1 : at + 3] == [
-        "Rotation | Batch 1 of 2: return to the balancers",
+        "Rotation | Batch 1 of 2: undrain",
         "Rotation | Batch 1 of 2: canary",
         "Gate | Engine answers",
         "The batch serves",
     ]
     assert "0 of 0 requests failed" in done.stderr
     for gpu in GPUS[1:]:
-        assert "Rotation | Batch 2 of 2: leave the balancers" in by_host(done, gpu)
+        assert "Rotation | Batch 2 of 2: drain" in by_host(done, gpu)
 
 
 def test_the_first_host_that_fails_stops_the_run_and_the_others_are_not_touched(clone: Clone) -> None:
@@ -150,8 +117,8 @@ def test_balancers_outside_the_limit_are_told_too(clone: Clone) -> None:
     clone.inventory(engines=[upgrading(1), upgrading(2)], balancers=[up(*GPUS[:2])])
     done = clone.pyinfra("site.py", "deploy.py", "-y", "--limit", GPUS[0], "--debug")
     assert done.returncode == 0, done.stderr
-    assert f"set server engines/{GPUS[0]} state drain" in done.stderr
-    assert f"set server engines/{GPUS[0]} state ready" in done.stderr
+    assert f"set server engines/{server_name(GPUS[0])} state drain" in done.stderr
+    assert f"set server engines/{server_name(GPUS[0])} state ready" in done.stderr
 
 
 def test_a_balancer_that_does_not_answer_stops_the_run_before_anything_changes(clone: Clone) -> None:
@@ -169,14 +136,15 @@ def test_a_host_left_out_of_rotation_by_an_earlier_run_returns(clone: Clone) -> 
     clone.inventory(engines=[upgrading(1, serving(release)), upgrading(2, serving(release))])
     name, data = balancer()
     data["fake_responses"]["show proc"] = [
-        line.replace(f"{GPUS[1]} 2 0", f"{GPUS[1]} 2 8") for line in rotation("ready", *GPUS[:2])
+        line.replace(f"{server_name(GPUS[1])} 2 0", f"{server_name(GPUS[1])} 2 8")
+        for line in rotation("ready", *GPUS[:2])
     ]
     data["fake_responses"]["state ready"] = rotation("ready", *GPUS[:2])
     clone.inventory(engines=[upgrading(1, serving(release)), upgrading(2, serving(release))], balancers=[(name, data)])
     done = clone.pyinfra("site.py", "deploy.py", "-y")
     assert done.returncode == 0, done.stderr
     assert f"{GPUS[1]}: gets no requests" in done.stderr
-    assert "Rotation | Batch 1 of 1: return to the balancers" in by_host(done, GPUS[1])
+    assert "Rotation | Batch 1 of 1: undrain" in by_host(done, GPUS[1])
     assert not [step for step in by_host(done, GPUS[0]) if step.startswith("Rotation")]
 
 

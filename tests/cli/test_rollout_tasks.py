@@ -9,26 +9,10 @@ import subprocess
 from dataclasses import asdict
 from typing import Any
 
-from tests.cli.test_rollout_cli import GPUS, by_host, started, up, upgrading
-from tests.unit.fake_fleet import PYINFRA, Clone, balancer, engine, gate, rotation, sections, serving
-from tests.unit.test_going_back import BACK, A, B, record, served
-
-
-def history(running: str, *releases: str, fails: bool = False) -> dict[str, Any]:
-    """What a host answers that has served releases, oldest first, and runs one."""
-    events = [one for minute, release in enumerate(releases) for one in served(minute, release, "started", "serving")]
-    records = [json.dumps(asdict(record(release, unit=f"# {release}\n"))) for release in (A, B)]
-    state = ["ActiveState=active", "NeedDaemonReload=no", "UnitFileState=enabled"]
-    told = sections(records=records, events=[json.dumps(asdict(one)) for one in events], state=state, release=[running])
-    asks = {'"model": "m"': gate(model="m")}  # the gate of a record; that of the plan asks for another model
-    plan = {"journalctl -u barewind-engine": gate("CUDA out of memory", state="failed")} if fails else {}
-    return asks | {"echo @@barewind:records": told} | serving(running) | plan
-
-
-def rows(text: str) -> dict[str, list[str]]:
-    """The table at the end of a run that failed."""
-    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
-    return {one[0]: one[1:] for one in cells}
+from barewind.balancer.names import server_name
+from tests.support.fake_fleet import PYINFRA, Clone, balancer, engine, gate, rotation, serving
+from tests.support.fake_runs import GPUS, by_host, history, rows, started, up, upgrading
+from tests.support.histories import BACK, A, B
 
 
 def test_a_host_that_fails_leaves_and_what_is_where_is_said(clone: Clone) -> None:
@@ -39,7 +23,7 @@ def test_a_host_that_fails_leaves_and_what_is_where_is_said(clone: Clone) -> Non
     assert done.returncode != 0
     said = rows(done.stderr)
     assert said[GPUS[0]][-1] == "done"
-    assert said[GPUS[1]][-1].startswith("failed, out of the balancers")
+    assert said[GPUS[1]][-1].startswith("failed, drained")
     assert said[GPUS[2]][1:] == ["up on @fake/lb1", "not touched"]
 
 
@@ -56,7 +40,11 @@ def test_the_group_of_a_host_that_fails_goes_back_and_the_run_still_fails(clone:
     done = clone.pyinfra("site.py", "deploy.py", "-y", "--debug")
     assert done.returncode != 0
     said = rows(done.stderr)
-    assert [said[gpu][-1] for gpu in GPUS] == [f"done, back to {A}", f"failed, back to {A}", "not touched"]
+    assert [said[gpu][-1] for gpu in GPUS] == [
+        f"done, rolled back to {A}",
+        f"failed, rolled back to {A}",
+        "not touched",
+    ]
     assert "CUDA out of memory" in done.stderr
     assert '"event": "restored"' in done.stderr
 
@@ -75,7 +63,7 @@ def test_ctrl_c_says_what_is_where_and_is_no_success(clone: Clone) -> None:
         run.send_signal(signal.SIGINT)
         said = rows(run.stderr.read())
     assert run.returncode == 130
-    assert [said[gpu][-1] for gpu in GPUS[:2]] == ["taken out of the balancers", "not touched"]
+    assert [said[gpu][-1] for gpu in GPUS[:2]] == ["drained", "not touched"]
 
 
 def test_rollback(clone: Clone) -> None:
@@ -89,11 +77,11 @@ def test_rollback(clone: Clone) -> None:
         assert f"{GPUS[number - 1]}: release {B} -> {A} (rollback)" in done.stderr
         assert by_host(done, GPUS[number - 1]) == [
             "Image | By digest",
-            f"Rotation | Batch {number} of 2: leave the balancers",
+            f"Rotation | Batch {number} of 2: drain",
             "History | On record",
             "Engine | Unit",
-            "Gate | It serves",  # its gate has nothing to wait for
-            f"Rotation | Batch {number} of 2: return to the balancers",
+            "History | It serves",  # its gate has nothing to wait for
+            f"Rotation | Batch {number} of 2: undrain",
         ]
     assert f"{GPUS[2]}: left as it is, with {A} already" in done.stderr
     assert by_host(done, GPUS[2]) == []
@@ -113,9 +101,9 @@ def test_drain(clone: Clone) -> None:
     data = ("--data", "reason=new memory")
     done = clone.pyinfra("site.py", "tasks/drain.py", "-y", "--limit", GPUS[0], *data, "--debug")
     assert done.returncode == 0, done.stderr
-    assert by_host(done, GPUS[0]) == ["Rotation | Mark as drained on purpose", "Rotation | Leave the balancers"]
+    assert by_host(done, GPUS[0]) == ["Rotation | Maintenance begins", "Rotation | Drain"]
     assert "new memory" in done.stderr
-    assert f"set server engines/{GPUS[0]} state drain" in done.stderr
+    assert f"set server engines/{server_name(GPUS[0])} state drain" in done.stderr
 
 
 def test_a_drain_that_would_leave_nobody_is_refused(clone: Clone) -> None:
@@ -132,7 +120,9 @@ DRAINED = ['{"at": "2026-11-22T09:00:00Z", "by": "ann@ws1", "why": "memory"}']
 def out(*names: str) -> tuple[str, dict[str, Any]]:
     """A balancer on which gpu2 is drained."""
     name, data = balancer()
-    drained = [line.replace(f"{GPUS[1]} 2 0", f"{GPUS[1]} 2 8") for line in rotation("ready", *names)]
+    drained = [
+        line.replace(f"{server_name(GPUS[1])} 2 0", f"{server_name(GPUS[1])} 2 8") for line in rotation("ready", *names)
+    ]
     answers = {"state drain": rotation("drain", *names), "state ready": rotation("ready", *names), "show proc": drained}
     return name, data | {"fake_responses": data["fake_responses"] | answers}
 
@@ -144,10 +134,10 @@ def test_a_deploy_upgrades_what_is_drained_on_purpose_lists_it_and_leaves_it_the
     )
     done = clone.pyinfra("site.py", "deploy.py", "-y")
     assert done.returncode == 0, done.stderr
-    assert f"drained on purpose: {GPUS[1]} (by ann@ws1 since 2026-11-22T09:00:00Z: memory)" in done.stderr
+    assert f"in maintenance: {GPUS[1]} (by ann@ws1 since 2026-11-22T09:00:00Z: memory)" in done.stderr
     assert "Engine | Unit" in by_host(done, GPUS[1])
-    assert not [step for step in by_host(done, GPUS[1]) if "return to the balancers" in step]
-    assert [step for step in by_host(done, GPUS[0]) if "return to the balancers" in step]
+    assert not [step for step in by_host(done, GPUS[1]) if ": undrain" in step]
+    assert [step for step in by_host(done, GPUS[0]) if ": undrain" in step]
 
 
 def test_a_balancer_that_is_new_is_told_what_is_drained_on_purpose(clone: Clone) -> None:
@@ -157,9 +147,9 @@ def test_a_balancer_that_is_new_is_told_what_is_drained_on_purpose(clone: Clone)
     done = clone.pyinfra("site.py", "deploy.py", "-y")
     assert done.returncode == 0, done.stderr
     steps = started(done)
-    assert steps.index("Balancer | HAProxy") < steps.index("Rotation | Drained on purpose")
-    assert by_host(done, GPUS[1])[-1] == "Rotation | Drained on purpose"
-    assert "Rotation | Drained on purpose" not in by_host(done, GPUS[0])
+    assert steps.index("Balancer | HAProxy") < steps.index("Rotation | Drain, for its maintenance")
+    assert by_host(done, GPUS[1])[-1] == "Rotation | Drain, for its maintenance"
+    assert "Rotation | Drain, for its maintenance" not in by_host(done, GPUS[0])
 
 
 def test_undrain_and_restart(clone: Clone) -> None:
@@ -177,8 +167,8 @@ def test_undrain_and_restart(clone: Clone) -> None:
     assert by_host(done, GPUS[1]) == [
         "Gate | Engine answers",
         "History | It serves",
-        "Rotation | Return to the balancers",
-        "Rotation | No longer drained on purpose",
+        "Rotation | Undrain",
+        "Rotation | Maintenance ends",
     ]
 
     clone.inventory(engines=[engines[0], upgrading(2, serving(release))], balancers=[up(*GPUS[:2])])
@@ -186,11 +176,11 @@ def test_undrain_and_restart(clone: Clone) -> None:
     assert done.returncode == 0, done.stderr
     for number in (1, 2):
         assert by_host(done, GPUS[number - 1]) == [
-            f"Rotation | Batch {number} of 2: leave the balancers",
+            f"Rotation | Batch {number} of 2: drain",
             "Engine | Restart",
             "Gate | Engine answers",
             "History | It serves",
-            f"Rotation | Batch {number} of 2: return to the balancers",
+            f"Rotation | Batch {number} of 2: undrain",
         ]
 
 
@@ -203,7 +193,7 @@ def test_undrain_and_restart_go_by_what_runs(clone: Clone) -> None:
     )
     done = clone.pyinfra("site.py", "tasks/undrain.py", "-y")
     assert done.returncode == 0, done.stderr
-    assert by_host(done, GPUS[1])[-1] == "Rotation | No longer drained on purpose"
+    assert by_host(done, GPUS[1])[-1] == "Rotation | Maintenance ends"
 
     clone.inventory(engines=[upgrading(n, rolled_back) for n in (1, 2)], balancers=[up(*GPUS[:2])])
     done = clone.pyinfra("site.py", "tasks/restart.py", "-y")
@@ -234,10 +224,10 @@ def test_a_rollback_goes_on_past_the_gate_of_what_runs(clone: Clone) -> None:
     assert done.returncode == 0, done.stderr
     assert f"{GPUS[1]}: gets no requests" in done.stderr
     assert by_host(done, GPUS[1]) == [
-        "Rotation | Batch 1 of 2: leave the balancers",
-        "Gate | It serves",
-        "Rotation | Batch 1 of 2: return to the balancers",
+        "Rotation | Batch 1 of 2: drain",
+        "History | It serves",
+        "Rotation | Batch 1 of 2: undrain",
     ]
     assert f"{GPUS[0]}: release {B} -> {A} (rollback)" in done.stderr
-    assert by_host(done, GPUS[0])[-1] == "Rotation | Batch 2 of 2: return to the balancers"
+    assert by_host(done, GPUS[0])[-1] == "Rotation | Batch 2 of 2: undrain"
     assert by_host(done, GPUS[2]) == []

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_rollout_cli import by_host, started
-from tests.unit.fake_fleet import Clone, balancer, engine, gate, rotation, sections, serving
-from tests.unit.test_going_back import A, record
+from barewind.balancer.names import server_name
+from tests.support.fake_fleet import LEASE, Clone, balancer, engine, gate, rotation, sections, serving
+from tests.support.fake_runs import by_host, started
+from tests.support.histories import A, record
 
 BLUE, GREEN = "@fake/gpu1", ["@fake/gpu2", "@fake/gpu3"]
 EVERY = [BLUE, *GREEN]
@@ -36,7 +37,9 @@ def weighing(before: dict[str, int], *after: dict[str, int], **more: Any) -> tup
     """A balancer: what it answers at first, and once it was told certain weights."""
     name, data = balancer()
     told = {
-        f"set server engines/{GREEN[0]} weight {weights[GREEN[0]]}": rotation("ready", *EVERY, weights=weights)
+        f"set server engines/{server_name(GREEN[0])} weight {weights[GREEN[0]]}": rotation(
+            "ready", *EVERY, weights=weights
+        )
         for weights in after
     }
     counters = ["# pxname,svname,stot,econ,eresp,hrsp_5xx,", *(f"engines,{one},9,0,0,0," for one in EVERY)]
@@ -60,7 +63,7 @@ def test_hosts_that_stand_by_are_upgraded_at_once_while_the_others_serve(clone: 
     assert done.returncode == 0, done.stderr
     assert "stand by, as their weight is 0: @fake/gpu2, @fake/gpu3" in done.stderr
     for name in GREEN:
-        assert "Rotation | Batch 1 of 1: return to the balancers" in by_host(done, name)
+        assert "Rotation | Batch 1 of 1: undrain" in by_host(done, name)
     assert by_host(done, BLUE) == []
 
 
@@ -94,8 +97,9 @@ def test_traffic_moves_in_steps_past_the_gate(clone: Clone, planned: str) -> Non
     ]
     assert by_host(done, GREEN[0])[-1] == "Traffic | To green"
     told = re.findall(r"set server engines/(\S+) weight (\d+)", done.stderr)
-    assert told.index(("@fake/gpu1", "100")) < told.index(("@fake/gpu1", "0"))
-    assert "lock_action=take" in done.stderr
+    blue = server_name(BLUE)
+    assert told.index((blue, "100")) < told.index((blue, "0"))
+    assert LEASE["take"] in done.stderr
 
 
 def test_weights_that_are_there_are_left_alone(clone: Clone, planned: str) -> None:
@@ -118,7 +122,7 @@ def test_the_way_back_goes_by_the_record_of_what_runs_there(clone: Clone, planne
     )
     done = clone.pyinfra("site.py", "tasks/traffic.py", "-y", "--data", "to=blue", "--limit", "blue", "--debug")
     assert done.returncode == 0, done.stderr
-    assert "set server engines/@fake/gpu1 weight 100" in done.stderr
+    assert f"set server engines/{server_name(BLUE)} weight 100" in done.stderr
     assert '"model": "m"' in done.stderr  # asked by its record
 
 

@@ -1,4 +1,4 @@
-"""Argument lists, right and wrong, on which `barewind.flags.check` has to agree with the real parsers."""
+"""Argument lists, right and wrong, on which `barewind.engines.options.check` has to agree with the real parsers."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ CASES = [
     )
 ]
 
-# Taken by the real parser in silence; refused by `check` because each hides a mistake (see barewind/flags.py).
+# Taken by the real parser in silence; refused by `check` because each hides a mistake (see barewind/engines/options.py).
 STRICTER = [
     Case(f"stricter-{engine}-{' '.join(argv)}", engine, argv)
     for engine, argv in (

@@ -1,8 +1,10 @@
-"""One argument list for one engine."""
+"""One argument list for one engine, and what is made of many."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+Answers = dict[str, dict[str, Any]]  # case id -> what the real parser says
 
 
 class Case(NamedTuple):

@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 
 from tests.conformance import agreement, generated, matrix
-from tests.conformance.case import Case
+from tests.conformance.case import Answers, Case
 from tools import schema
-
-Answers = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from barewind import flags
+from barewind.engines import options
 from tests.conformance.case import Case
 
 BEGINNING = {"vllm": ["m"], "sglang": ["--model-path", "m"]}
@@ -18,13 +18,13 @@ def cases() -> list[Case]:
     return [
         Case(f"option-{engine}-{' '.join(argv)}", engine, [*BEGINNING[engine], *argv])
         for engine in BEGINNING
-        for flag in flags.load(engine).options
+        for flag in options.load(engine).options
         if not ACTS_WHILE_PARSING & set(flag.names)
         for argv in _of(flag)
     ]
 
 
-def _of(flag: flags.Flag) -> Iterator[list[str]]:
+def _of(flag: options.Flag) -> Iterator[list[str]]:
     name = flag.names[0]
     yield [name]
     for negated in flag.negated:

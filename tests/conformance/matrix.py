@@ -6,11 +6,12 @@ from itertools import product
 from typing import Any
 
 from barewind import catalog
-from barewind.lock import Lock
-from barewind.plan import plan_host
-from barewind.spec import EngineSpec
+from barewind.engines import ENGINES
+from barewind.lock.file import Lock
+from barewind.plan.engine import plan_host
+from barewind.spec.keys import EngineSpec
 from tests.conformance.case import Case
-from tests.unit.factories import engine_spec, lab_spec
+from tests.support.factories import engine_spec, lab_spec
 
 COUNTS = (1, 2, 4, 8)
 
@@ -23,6 +24,11 @@ KEYS: dict[str, dict[str, Any]] = {
     "max_num_seqs": {"max_num_seqs": 128},
     "max_num_batched_tokens": {"max_num_batched_tokens": 16384},
     "images_per_prompt": {"modality": "image", "images_per_prompt": 8},
+    "image_domains": {
+        "modality": "image",
+        "image_domains": ["images.example.com", "cdn.example.com"],
+        "accept_risks": ["local-image-files"],
+    },
     "tensor_parallel_size": {"tensor_parallel_size": 4},
     "speculative": {"speculative": 5},
     "ipv6": {"address": "2001:db8::11"},
@@ -53,10 +59,13 @@ def _specs() -> dict[str, EngineSpec]:
     for engine, (key, values) in product(catalog.engines(), KEYS.items()):
         if engine != "sglang" or key != "engine_args":
             specs[f"{engine}-{key}"] = engine_spec(**{"engine": engine, "speculative": True} | values)
+    specs["vllm-nvfp4"] = engine_spec(
+        model="nvidia/Mistral-Medium-3.5-128B-NVFP4", accelerator="b200", accelerator_count=4
+    )
     specs["vllm-0.26.0-blackwell"] = engine_spec(accelerator="b200", image="docker.io/vllm/vllm-openai:v0.26.0")
     return specs
 
 
 def _given(spec: EngineSpec) -> list[str]:
     """What the engine's parser gets: the command without what starts the program."""
-    return plan_host(spec, Lock()).command.argv[len(catalog.engines()[spec.engine].entrypoint) :]
+    return plan_host(spec, Lock()).command.argv[len(ENGINES[spec.engine].entrypoint) :]

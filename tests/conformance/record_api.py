@@ -1,8 +1,8 @@
-"""Write down what the real vLLM answers, for the stand-in engine to be held to: `python -m tests.conformance.record_api URL`.
+"""Write down what a real engine answers, for the stand-in to be held to: `python -m tests.conformance.record_api ENGINE URL`.
 
-URL is a running vLLM of the recorded version with the lab's model and draft, started with ARGUMENTS and
---speculative-config (tests/unit/test_lab_standin_api.py starts the stand-in with the same). Its words are random and left
-out of every comparison; names, order, types and errors are not.
+URL is a running engine of the recorded version with the lab's model, started as its `Recording` says (vLLM with the lab's draft
+too: tests/conformance/test_standin_api.py starts the stand-in with the same). Its words are random and left out of every
+comparison; names, order, types and errors are not.
 """
 
 from __future__ import annotations
@@ -11,83 +11,24 @@ import http.client
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-RECORDED = Path(__file__).parents[1] / "unit" / "expected" / "standin" / "vllm-0.32.0.json"
-MODEL = "barewind-lab/Mistral-Tiny"
-ARGUMENTS = [
-    *("--served-model-name", MODEL, "--max-model-len", "2048", "--max-num-seqs", "8", "--language-model-only"),
-    *("--enable-auto-tool-choice", "--tool-call-parser", "mistral", "--reasoning-parser", "mistral"),
-]
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    },
-}
-MESSAGES = [{"role": "user", "content": "Who are you?"}]
-USAGE = {"stream": True, "stream_options": {"include_usage": True}}
+from tests.conformance.exchanges import RECORDINGS, Recording
+
+# What tells of the machine it was recorded on -> what is written instead: the model's folder, where SGLang's image has SGLang.
+LOCAL = (
+    (r'"(root|model_path|tokenizer_path)":"/[^"]*"', r'"\1":"/models/x"'),
+    (r'File \\"[^"\\]*/sglang/srt/', r'File \\"/sgl-workspace/sglang/python/sglang/srt/'),
+)
 
 
-def exchanges() -> list[dict[str, Any]]:
-    """What is asked: {"name", "method", "path", "body" or "raw", "headers"}."""
-    gets = ["/health", "/ping", "/version", "/load", "/v1/models", "/nowhere", "/v1/chat/completions"]
-    chats: dict[str, dict[str, Any]] = {
-        "plain": {},
-        "stream": {"stream": True},
-        "stream with usage": USAGE,
-        "two choices": {"n": 2, "max_tokens": 2},
-        "max_completion_tokens": {"max_tokens": None, "max_completion_tokens": 2},
-        "no model": {"model": None},
-        "unknown model": {"model": "nobody"},
-        "no messages": {"messages": None},
-        "empty messages": {"messages": []},
-        "unknown role": {"messages": [{"role": "robot", "content": "x"}]},
-        "max_tokens a word": {"max_tokens": "x"},
-        "max_tokens 0": {"max_tokens": 0},
-        "max_tokens too many": {"max_tokens": 100000},
-        "prompt too long": {"messages": [{"role": "user", "content": "hello world " * 3000}]},
-        "temperature below 0": {"temperature": -1},
-        "reasoning none": {"reasoning_effort": "none"},
-        "reasoning unknown": {"reasoning_effort": "bogus"},
-        "tools not called": {"tools": [TOOL]},
-        "tools forbidden": {"tools": [TOOL], "tool_choice": "none"},
-        "tool_choice without tools": {"tool_choice": "required"},
-        "tool_choice of another tool": {
-            "tools": [TOOL],
-            "tool_choice": {"type": "function", "function": {"name": "x"}},
-        },
-        "unknown key": {"frobnicate": 1},
-    }
-    completions: dict[str, dict[str, Any]] = {
-        "plain": {},
-        "stream": {"stream": True},
-        "stream with usage": USAGE,
-        "two prompts": {"prompt": ["a", "b"], "max_tokens": 2},
-        "no max_tokens": {"max_tokens": None},
-        "no prompt": {"prompt": None},
-        "unknown model": {"model": "nobody"},
-    }
-    found = [{"name": f"GET {path}", "method": "GET", "path": path} for path in gets]
-    found.append({"name": "HEAD /health", "method": "HEAD", "path": "/health"})
-    for path, base, cases in (
-        ("/v1/chat/completions", {"model": MODEL, "messages": MESSAGES, "max_tokens": 4}, chats),
-        ("/v1/completions", {"model": MODEL, "prompt": "Hello", "max_tokens": 4}, completions),
-    ):
-        for name, changes in cases.items():
-            body = {key: value for key, value in (base | changes).items() if value is not None}
-            found.append({"name": f"{path} {name}", "method": "POST", "path": path, "body": body})
-        for name, raw in (("no JSON", "{bad"), ("no object", "[1]"), ("nothing", "")):
-            found.append({"name": f"{path} {name}", "method": "POST", "path": path, "raw": raw})
-    chat = {"path": "/v1/chat/completions", "method": "POST", "body": {"messages": MESSAGES, "max_tokens": 1}}
-    return [
-        *found,
-        {"name": "not JSON's type", "headers": {"Content-Type": "text/plain"}, **chat},
-        {"name": "id of the caller", "headers": {"X-Request-Id": "abc"}, **chat},
-    ]
+def answers_of(recording: Recording) -> dict[str, Any]:
+    """What was written down of an engine: {"answers": by exchange, "metrics": by name}."""
+    document: dict[str, Any] = json.loads(_file(recording).read_text())
+    return document
 
 
 def ask(address: str, exchange: dict[str, Any]) -> dict[str, Any]:
@@ -105,27 +46,56 @@ def ask(address: str, exchange: dict[str, Any]) -> dict[str, Any]:
 
 def metrics(text: str) -> dict[str, dict[str, Any]]:
     """Name -> type, labels and bounds of every figure in Prometheus' text format."""
-    found: dict[str, dict[str, Any]] = {}
+    figures: dict[str, dict[str, Any]] = {}
     for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE):
         samples = re.findall(rf"^{re.escape(name)}(?:_bucket)?{{(.*)}} \S+$", text, re.MULTILINE)
         labels = [re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', sample) for sample in samples]
         bounds = [value for sample in labels for label, value in sample if label == "le"]
-        found[name] = {"type": kind, "labels": [label for label, _ in labels[0]] if labels else [], "bounds": bounds}
-    return found
+        names = [label for label, _ in labels[0]] if labels else []
+        figures[name] = {"type": kind, "labels": names, "bounds": list(dict.fromkeys(bounds))}
+    return figures
 
 
 def main() -> None:
     """Ask for everything and write it down."""
-    address = urlsplit(sys.argv[1]).netloc
-    asked = exchanges()
+    engine, url = sys.argv[1:]
+    recording, address = RECORDINGS[engine], urlsplit(url).netloc
+    asked = recording.exchanges()
     for exchange in asked:  # a first time, because first answers of a cold engine are no measure
         ask(address, exchange)
     answers = {exchange["name"]: ask(address, exchange) for exchange in asked}
     for answer in answers.values():
-        answer["text"] = re.sub(r'"root":"[^"]*"', '"root":"/models/x"', answer["text"])
-    found = metrics(ask(address, {"method": "GET", "path": "/metrics"})["text"])
-    kept = {name: one for name, one in found.items() if name.startswith("vllm:") and not name.endswith("_created")}
-    RECORDED.write_text(json.dumps({"answers": answers, "metrics": kept}, indent=1, ensure_ascii=False) + "\n")
+        for pattern, replacement in LOCAL:
+            answer["text"] = re.sub(pattern, replacement, answer["text"])
+    _leave(address, recording)
+    figures = metrics(_metrics(address))
+    kept = {
+        name: figure
+        for name, figure in figures.items()
+        if name.startswith(recording.metrics) and not name.endswith("_created")
+    }
+    document = json.dumps({"answers": answers, "metrics": kept}, indent=1, ensure_ascii=False)
+    _file(recording).write_text(f"{document}\n")
+
+
+def _leave(address: str, recording: Recording) -> None:
+    """Leave an answer before it has ended: what counts that is there only once it has happened."""
+    body = json.dumps(recording.exchanges()[-1]["body"] | {"stream": True, "max_tokens": 1000})
+    connection = http.client.HTTPConnection(address, timeout=120)
+    connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+    connection.getresponse().read(1)
+    connection.close()
+    while not re.search(r"^\S+num_aborted_requests_total|^vllm:", _metrics(address), re.MULTILINE):
+        time.sleep(0.1)
+
+
+def _metrics(address: str) -> str:
+    text: str = ask(address, {"method": "GET", "path": "/metrics"})["text"]
+    return text
+
+
+def _file(recording: Recording) -> Path:
+    return Path(__file__).parent / "expected" / f"{recording.engine}-{recording.version}.json"
 
 
 if __name__ == "__main__":

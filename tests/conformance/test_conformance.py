@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from barewind import flags
+from barewind.engines import options
 from tests.conformance import agreement, generated, matrix
-from tests.conformance.case import Case
-from tests.conformance.conftest import Answers
+from tests.conformance.case import Answers, Case
 from tools import schema
 
 pytestmark = pytest.mark.conformance
@@ -22,7 +21,7 @@ def test_a_planned_command_is_taken(case: Case, answers: Answers) -> None:
     answer = answers[case.id]
     assert answer["error"] is None
     assert answer["later"] is None
-    assert flags.check(flags.load(case.engine), case.argv) == []
+    assert options.check(options.load(case.engine), case.argv) == []
 
 
 @pytest.mark.parametrize("case", agreement.CASES, ids=_ids(agreement.CASES))
@@ -38,7 +37,7 @@ def test_check_agrees_with_the_parser_on_every_option(answers: Answers) -> None:
 @pytest.mark.parametrize("case", agreement.STRICTER, ids=_ids(agreement.STRICTER))
 def test_check_refuses_what_the_parser_takes_in_silence(case: Case, answers: Answers) -> None:
     assert answers[case.id]["error"] is None
-    assert flags.check(flags.load(case.engine), case.argv)
+    assert options.check(options.load(case.engine), case.argv)
 
 
 def test_vllm_reads_enable_mm_as_another_option(answers: Answers) -> None:
@@ -47,12 +46,12 @@ def test_vllm_reads_enable_mm_as_another_option(answers: Answers) -> None:
 
 @pytest.mark.parametrize("engine", schema.ENGINES)
 def test_the_catalog_is_what_the_parser_says(engine: str) -> None:
-    known = flags.load(engine)
-    recorded = schema.FLAGS / f"{engine}-{known.version}.json"
+    known = options.load(engine)
+    recorded = schema.OPTIONS / f"{engine}-{known.version}.json"
     assert schema.extract(schema.environment(), engine) == recorded.read_text(), "run `make schema`"
 
 
 def _agree(case: Case, answers: Answers) -> None:
     error = answers[case.id]["error"]
-    problems = flags.check(flags.load(case.engine), case.argv)
+    problems = options.check(options.load(case.engine), case.argv)
     assert bool(problems) == bool(error), f"{case.argv}: the engine says {error!r}, check says {problems}"

@@ -1,4 +1,4 @@
-"""The stand-in engine's command line against vLLM's own parser: the same is refused, for the same reason."""
+"""The stand-in engine's command lines against the engines' own parsers: the same is refused, for the same reason."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import argparse
 import contextlib
 import io
 import re
+from functools import cache
 from typing import Any
 
 import pytest
 
-from lab.standin import arguments
+from lab.standin import sglang
+from lab.standin.vllm import arguments
 from tests.conformance import agreement, generated, matrix
-from tests.conformance.conftest import Answers
+from tests.conformance.case import Answers
 
 pytestmark = pytest.mark.conformance
 
@@ -37,16 +39,32 @@ def _plain(text: str | None) -> str | None:
     return re.sub(r"error for \w+", "error", first.partition("choose from")[0]) + choices
 
 
-def test_the_standin_refuses_what_vllm_refuses_in_its_words(answers: Answers) -> None:
-    parser = arguments.add_serve(_Below())
+@cache
+def _serve() -> argparse.ArgumentParser:
+    return arguments.add_serve(_Below())
+
+
+def _vllm(argv: list[str]) -> None:
+    _serve().parse_args(arguments.rewrite(["serve", *argv])[1:])
+
+
+def _sglang(argv: list[str]) -> None:
+    sglang.arguments.parser("0").parse_args(argv)
+
+
+PARSERS = {"vllm": _vllm, "sglang": _sglang}
+
+
+@pytest.mark.parametrize("engine", PARSERS)
+def test_the_standin_refuses_what_the_engine_refuses_in_its_words(engine: str, answers: Answers) -> None:
     for case in CASES:
-        if case.engine != "vllm" or any(LAX in word for word in case.argv):
+        if case.engine != engine or any(LAX in word for word in case.argv):
             continue
         said = io.StringIO()
         error: str | None = None
         try:
             with contextlib.redirect_stderr(said):
-                parser.parse_args(arguments.rewrite(["serve", *case.argv])[1:])
+                PARSERS[engine](case.argv)
         except SystemExit:
             error = said.getvalue().rpartition("error: ")[2].strip()
         except IndexError as raised:

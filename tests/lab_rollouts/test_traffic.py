@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import hosts
-from tests.lab.conftest import Run, command, started
-from tests.lab_rollouts.conftest import Fleet, mend
-from tests.lab_rollouts.fleet import BALANCERS, ENGINES, IMAGE, SITE, UNIT, there
-from tests.lab_rollouts.load import under_load
+from tests.support.commands import Site, data
+from tests.support.fleet import BALANCERS, ENGINES, Fleet, observe
+from tests.support.lab import servers, started
+from tests.support.load import under_load
+from tests.support.releases import IMAGE, SITE
 
 _GREEN = """import runpy
 _lab = runpy.run_path("inventory/lab.py")
@@ -31,53 +31,47 @@ def evaluated(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def inventory(fleet: Fleet, tmp_path: Path, evaluated: Path) -> str:
+def site(fleet: Fleet, tmp_path: Path, evaluated: Path) -> Site:
     """The lab with engine3 as a green group of its own, which no host has served the release of."""
-    site = {key: int(value) for key, value in SITE.items()} | {"lock_file": str(tmp_path / "lock.yaml")}
-    images = {"blue": f"{IMAGE}:{fleet.serves.tag}", "green": f"{IMAGE}:{fleet.other.tag}"}
-    path = tmp_path / "green.py"
-    path.write_text(_GREEN.format(site=site, evaluated=evaluated, now=time.time(), **images))
-    return str(path)
+    keys = {key: int(value) for key, value in SITE.items()} | {"lock_file": str(tmp_path / "lock.yaml")}
+    images = {"blue": f"{IMAGE}:{fleet.release.tag}", "green": f"{IMAGE}:{fleet.other.tag}"}
+    inventory = tmp_path / "green.py"
+    inventory.write_text(_GREEN.format(site=keys, evaluated=evaluated, now=time.time(), **images))
+    return Site(str(inventory))
 
 
 def receiving() -> set[str]:
     """The engine hosts that get requests, of every balancer's HAProxy the same."""
-    found = []
-    for name in BALANCERS:
-        stat = hosts.exec(
-            name, "echo 'show stat engines 4 -1' | socat - UNIX-CONNECT:/run/haproxy/barewind.sock"
-        ).stdout
-        rows = [line.split(",") for line in stat.splitlines() if line.startswith("engines,")]
-        found.append({row[1] for row in rows if row[17].startswith("UP") and row[18] != "0"})
-    assert all(one == found[0] for one in found)
-    return found[0]
+    names = [
+        {name for name, server in servers(balancer).items() if server.state == "UP" and server.weight}
+        for balancer in BALANCERS
+    ]
+    assert all(of_one == names[0] for of_one in names)
+    return names[0]
 
 
 def test_a_new_release_gets_the_traffic_and_gives_it_back_and_no_request_is_lost(
-    fleet: Fleet, inventory: str, evaluated: Path
+    fleet: Fleet, site: Site, evaluated: Path
 ) -> None:
-    def run(what: str, *data: str) -> Run:
-        more = [word for one in data for word in ("--data", one)]
-        return command("pyinfra", inventory, what, "-y", *more)
-
     blue = {"engine1", "engine2"}
-    before = {name: started(name, f"{UNIT}.service") for name in blue}
-    assert command("barewind", "lock", inventory).status == 0
+    before = {name: started(name) for name in blue}
+    assert site.barewind("lock").status == 0
     try:
         with under_load() as load:
-            assert run("deploy.py").status == 0
+            assert site.deploy().status == 0
             assert evaluated.exists()
             assert receiving() == blue
-            assert run("tasks/traffic.py", "to=green", "share=50,100", "step_seconds=10").status == 0
+            move = data(to="green", share="50,100", step_seconds=10)
+            assert site.pyinfra("tasks/traffic.py", *move).status == 0
             assert receiving() == {"engine3"}
-            assert command("barewind", "status", inventory).status == 0
-            releases = there().releases
-            assert run("tasks/traffic.py", "to=blue").status == 0
+            assert site.barewind("status").status == 0
+            releases = observe().releases
+            assert site.pyinfra("tasks/traffic.py", *data(to="blue")).status == 0
             assert receiving() == blue
         assert load.lost == []
         assert load.asked >= 600
-        assert releases["engine1"] == releases["engine2"] == fleet.serves.id != releases["engine3"]
-        assert {name: started(name, f"{UNIT}.service") for name in blue} == before
+        assert releases["engine1"] == releases["engine2"] == fleet.release.id != releases["engine3"]
+        assert {name: started(name) for name in blue} == before
     finally:
-        mend(fleet)
+        fleet.repair()
     assert receiving() == set(ENGINES)

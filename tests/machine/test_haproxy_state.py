@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from barewind import balancer, render
-from barewind.balancer import Rotation, Wait
-from lab import wait
-from tests.unit.conftest import Programs, Shell
-from tests.unit.factories import balancer_spec, engine_spec
-from tests.unit.test_balancer import DOWN, DRAINED, UNCHECKED, UP
-from tests.unit.test_balancer import state as state_of
+from barewind.balancer import commands as balancer
+from barewind.balancer.commands import Rotation
+from barewind.balancer.config import haproxy_state_program
+from barewind.balancer.names import STATE_FILE
+from tests.support.free_port import free_port
+from tests.support.haproxy import HAProxy
+from tests.support.haproxy_answers import DOWN, DRAINED, UNCHECKED, UP
+from tests.support.haproxy_answers import state as state_of
+from tests.support.shell import Programs, Shell
 
 Save = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -31,8 +29,8 @@ def save(shell: Shell, programs: Programs, tmp_path: Path) -> Save:
     """Run it with what HAProxy says: the lines of the file it wrote."""
     config = "frontend x\n    server gpu9 h:1\nbackend engines\n    server gpu1 192.0.2.1:8000\n    server gpu2 fd00::2:8001\n"
     (tmp_path / "cfg").write_text(config)
-    program = render.haproxy_state_program()
-    program = program.replace(balancer.STATE_FILE, str(tmp_path / "saved"))
+    program = haproxy_state_program()
+    program = program.replace(STATE_FILE, str(tmp_path / "saved"))
 
     def run(what: str, said: list[str] | None = None) -> subprocess.CompletedProcess[str]:
         (tmp_path / "said").write_text("\n".join(said or []) + "\n")
@@ -129,85 +127,6 @@ class _Engine(BaseHTTPRequestHandler):
         pass
 
 
-class HAProxy:
-    """A HAProxy of this machine, master and worker, with the configuration, the drop-in and the program of a balancer."""
-
-    def __init__(self, path: Path, shell: Shell, programs: Programs) -> None:
-        self.path, self.shell = path, shell
-        self.master: subprocess.Popen[bytes] | None = None
-        self.local = {
-            balancer.MASTER_SOCKET: f"{path}/master.sock",
-            balancer.STATE_PROGRAM: f"{path}/haproxy-state",
-            balancer.STATE_FILE: f"{path}/state",
-            render.HAPROXY_FILE: f"{path}/cfg",
-            "/run/haproxy/": f"{path}/",
-            "inter 10s fastinter 2s downinter 5s": "inter 200ms",
-            "user haproxy\n": "\n",
-            "group haproxy\n": "\n",
-        }
-        program = path / "haproxy-state"
-        program.write_text(self.here(render.haproxy_state_program()))
-        program.chmod(0o755)
-        programs(systemctl=f"test -e {path}/running && echo active || echo inactive")
-
-    def here(self, text: str) -> str:
-        return re.sub("|".join(map(re.escape, self.local)), lambda found: self.local[found[0]], text)
-
-    def configure(self, *standby: str, **ports: int) -> None:
-        engines = [
-            engine_spec(host=name, address="127.0.0.1", engine_port=port, standby=name in standby)
-            for name, port in ports.items()
-        ]
-        (self.path / "cfg").write_text(
-            self.here(render.haproxy_config(balancer_spec(endpoint_port=free_port()), engines))
-        )
-
-    def hook(self, key: str) -> None:
-        """Do what the drop-in says."""
-        for may_fail, command in re.findall(rf"^{key}=(-?)(.+)$", self.here(render.haproxy_drop_in()), re.MULTILINE):
-            pid = str(self.master.pid) if self.master else ""
-            done = self.shell(command, CONFIG=f"{self.path}/cfg", EXTRAOPTS="", MAINPID=pid)
-            assert may_fail or done.returncode == 0, done.stderr
-
-    def start(self) -> None:
-        self.hook("ExecStartPre")
-        command = ["haproxy", "-W", "-f", f"{self.path}/cfg", "-S", f"{self.path}/master.sock"]
-        self.master = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        (self.path / "running").touch()
-
-    def stop(self, how: int = signal.SIGTERM) -> None:
-        if self.master is None:
-            return
-        if how == signal.SIGTERM:
-            self.hook("ExecStop")
-        workers = [one.pid for one in self.look().workers]
-        for pid in [self.master.pid, *workers] if how == signal.SIGKILL else [self.master.pid]:
-            os.kill(pid, how)
-        self.master.wait(10)
-        self.master = None
-        (self.path / "running").unlink()
-
-    def ask(self, command: str) -> str:
-        done = self.shell(self.here(command))
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def look(self) -> Rotation:
-        return balancer.read(self.ask(balancer.rotation()), "lb1")
-
-    def until(self, condition: Callable[..., Wait]) -> Rotation:
-        wait.until(
-            lambda: condition({"lb1": self.look()}, waited=0, limit=1).outcome == "done", 15, "it does not happen"
-        )
-        return self.look()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def engines() -> Iterator[list[int]]:
     """Ports of two engines that are well; the third has none."""
@@ -220,15 +139,6 @@ def engines() -> Iterator[list[int]]:
         one.server_close()
 
 
-@pytest.fixture
-def haproxy(tmp_path: Path, shell: Shell, programs: Programs) -> Iterator[HAProxy]:
-    if not (shutil.which("haproxy") and shutil.which("socat")):
-        pytest.skip("haproxy or socat is not installed: only the texts were tested; the lab has both")
-    made = HAProxy(tmp_path, shell, programs)
-    yield made
-    made.stop()
-
-
 def states(found: Rotation) -> dict[str, str]:
     return {name: f"{one.admin} {one.health}" for name, one in found.servers.items()}
 
@@ -237,9 +147,13 @@ def test_a_drain_outlives_reloads_and_starts_and_health_only_reloads(haproxy: HA
     assert not haproxy.look().running
     haproxy.configure(gpu1=engines[0], gpu2=engines[1], gpu3=engines[2])
     haproxy.start()
-    assert states(haproxy.until(balancer.settled)) == {"gpu1": "ready up", "gpu2": "ready up", "gpu3": "ready down"}
+    assert states(haproxy.until(balancer.wait_checked)) == {
+        "gpu1": "ready up",
+        "gpu2": "ready up",
+        "gpu3": "ready down",
+    }
 
-    balancer.read_drained(haproxy.ask(balancer.drain("gpu1")), "lb1", "gpu1")
+    haproxy.drain("gpu1")
     haproxy.hook("ExecReload")
     assert states(haproxy.look()) == {"gpu1": "drain up", "gpu2": "ready up", "gpu3": "ready down"}
 
@@ -252,10 +166,10 @@ def test_a_drain_outlives_reloads_and_starts_and_health_only_reloads(haproxy: HA
             "gpu2": "ready",
             "gpu3": "ready",
         }
-        haproxy.until(balancer.settled)
+        haproxy.until(balancer.wait_checked)
 
-    balancer.read_ready(haproxy.ask(balancer.ready("gpu1")), "lb1", "gpu1")
-    haproxy.until(lambda now, **limits: balancer.returned(now, "gpu1", **limits))
+    haproxy.undrain("gpu1")
+    haproxy.until(lambda now, **limits: balancer.wait_undrained(now, "gpu1", **limits))
     haproxy.stop(signal.SIGKILL)
     haproxy.start()
     assert all(state.startswith("ready") for state in states(haproxy.look()).values())
@@ -265,16 +179,16 @@ def test_a_drain_while_it_does_not_run_holds_from_its_first_moment(haproxy: HAPr
     haproxy.configure(gpu1=engines[0], gpu2=engines[1])
     for moved in ({}, {"gpu1": 25}):
         haproxy.start()
-        haproxy.until(balancer.settled)
+        haproxy.until(balancer.wait_checked)
         haproxy.ask(balancer.weigh(moved))
         haproxy.stop()
-        assert not balancer.read_drained(haproxy.ask(balancer.drain("gpu1")), "lb1", "gpu1").running
+        assert not haproxy.drain("gpu1").running
         haproxy.start()
         assert [state.split()[0] for state in states(haproxy.look()).values()] == ["drain", "ready"]
         haproxy.stop()
-        haproxy.ask(balancer.ready("gpu1"))
+        haproxy.ask(balancer.undrain("gpu1"))
         haproxy.start()
-        assert states(haproxy.until(balancer.settled)) == {"gpu1": "ready up", "gpu2": "ready up"}
+        assert states(haproxy.until(balancer.wait_checked)) == {"gpu1": "ready up", "gpu2": "ready up"}
         assert weights(haproxy.look()) == {"gpu1": 100, "gpu2": 100} | moved
         haproxy.stop()
 
@@ -282,14 +196,14 @@ def test_a_drain_while_it_does_not_run_holds_from_its_first_moment(haproxy: HAPr
 def test_a_reload_takes_new_ports_and_servers_from_the_configuration(haproxy: HAProxy, engines: list[int]) -> None:
     haproxy.configure(gpu1=engines[2], gpu2=engines[1])
     haproxy.start()
-    assert states(haproxy.until(balancer.settled))["gpu1"] == "ready down"
+    assert states(haproxy.until(balancer.wait_checked))["gpu1"] == "ready down"
     haproxy.ask(balancer.drain("gpu2"))
 
     haproxy.configure(gpu0=engines[1], gpu1=engines[0], gpu2=engines[1])
     haproxy.hook("ExecReload")
 
-    haproxy.until(lambda now, **limits: balancer.returned(now, "gpu1", **limits))
-    assert states(haproxy.until(balancer.settled)) == {"gpu0": "ready up", "gpu1": "ready up", "gpu2": "drain up"}
+    haproxy.until(lambda now, **limits: balancer.wait_undrained(now, "gpu1", **limits))
+    assert states(haproxy.until(balancer.wait_checked)) == {"gpu0": "ready up", "gpu1": "ready up", "gpu2": "drain up"}
 
 
 def weights(found: Rotation) -> dict[str, int]:
@@ -302,7 +216,7 @@ def test_weights_outlive_reloads_and_starts_until_the_configured_ones_change(
     ports = {"gpu1": engines[0], "gpu2": engines[1]}
     haproxy.configure("gpu2", **ports)
     haproxy.start()
-    haproxy.until(balancer.settled)
+    haproxy.until(balancer.wait_checked)
     assert weights(haproxy.look()) == {"gpu1": 100, "gpu2": 0}
     assert [haproxy.look().servers[name].state for name in ports] == ["UP", "STANDBY"]
 
@@ -317,7 +231,7 @@ def test_weights_outlive_reloads_and_starts_until_the_configured_ones_change(
             haproxy.start()
             assert weights(haproxy.look()) == moved
             assert all(one.available for one in haproxy.look().servers.values())  # nobody waits for a check
-            haproxy.until(balancer.settled)
+            haproxy.until(balancer.wait_checked)
             assert set(states(haproxy.look()).values()) == {"ready up"}
 
     haproxy.ask(balancer.drain("gpu1"))  # beside a weight
@@ -334,13 +248,40 @@ def test_weights_outlive_reloads_and_starts_until_the_configured_ones_change(
     assert weights(haproxy.look()) == {"gpu1": 100, "gpu2": 0}
 
 
+def test_a_look_that_finds_nothing_new_is_one_line_whatever_the_servers_do(
+    haproxy: HAProxy, engines: list[int]
+) -> None:
+    haproxy.configure("gpu2", gpu1=engines[0], gpu2=engines[1], gpu3=engines[2])
+    haproxy.start()
+    first = haproxy.until(balancer.wait_checked)
+    look = balancer.show_servers(first.fingerprint)
+    for _ in range(3):
+        assert haproxy.ask(look).splitlines() == ["@@balancer:unchanged", "@@balancer:end"]
+
+    def again() -> dict[str, str]:
+        return states(balancer.read(haproxy.ask(look), "lb1", first))
+
+    haproxy.drain("gpu1")
+    assert again() == {"gpu1": "drain up", "gpu2": "ready up", "gpu3": "ready down"}
+    haproxy.undrain("gpu1")
+    haproxy.until(lambda now, **limits: balancer.wait_undrained(now, "gpu1", **limits))
+    assert haproxy.ask(look).splitlines() == ["@@balancer:unchanged", "@@balancer:end"]
+    haproxy.ask(balancer.weigh({"gpu2": 1}))
+    assert balancer.read(haproxy.ask(look), "lb1", first).servers["gpu2"].weight == 1
+    haproxy.ask(balancer.weigh({"gpu2": 0}))
+    haproxy.hook("ExecReload")
+    assert balancer.read(haproxy.ask(look), "lb1", first).workers[0].pid != first.workers[0].pid
+    haproxy.stop()
+    assert not balancer.read(haproxy.ask(look), "lb1", first).running
+
+
 def test_a_server_whose_weight_was_set_is_checked_after_a_start_as_any_other(
     haproxy: HAProxy, engines: list[int]
 ) -> None:
     haproxy.configure("gpu2", gpu1=engines[0], gpu2=engines[2])
     haproxy.start()
-    assert states(haproxy.until(balancer.settled))["gpu2"] == "ready down"
+    assert states(haproxy.until(balancer.wait_checked))["gpu2"] == "ready down"
     haproxy.ask(balancer.weigh({"gpu2": 50}))
     haproxy.stop(signal.SIGKILL)
     haproxy.start()
-    assert states(haproxy.until(balancer.settled))["gpu2"] == "ready down"
+    assert states(haproxy.until(balancer.wait_checked))["gpu2"] == "ready down"

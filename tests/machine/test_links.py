@@ -1,29 +1,28 @@
 """Hosts that pass weights on over real links, in network namespaces: what goes wrong on a network and with processes.
 
-Two minutes.
+Three minutes.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from barewind import swarm
-from barewind.plan import plan_host
+from barewind.plan.engine import plan_host
+from barewind.weights.plan import host_jobs
 from bench.namespaces import Network, address
 from bench.swarm import PORT, Site, wait_for
-from tests.unit.factories import engine_spec, locked
+from tests.support.factories import engine_spec, locked
 
 HOSTS = 4
 SIZE = 20_000_000  # bytes
-RATE = 40.0  # Mbit/s: size/rate is 4 s
-LIMITS = {"grace": 8.0, "dead": 3.0, "stalled": 2.0, "patience": 30.0, "linger": 20.0}
-LONG = 90.0  # seconds
+RATE = 20.0  # Mbit/s: size/rate is 8 s
+LIMITS = {"grace": 20.0, "dead": 6.0, "stalled": 6.0, "patience": 90.0, "linger": 30.0}
+LONG = 240.0  # seconds
 
 Processes = dict[str, "subprocess.Popen[str]"]
 
@@ -51,17 +50,14 @@ def share(site: Site, name: str) -> float:
     return float(status["copied"]) / site.size if status else 0.0
 
 
-def test_the_last_host_is_done_soon_after_the_first_and_the_hub_sent_all_once(site: Site) -> None:
+def test_hosts_pass_on_what_they_still_receive_and_the_hub_sends_all_once(site: Site) -> None:
     before = site.network.sent(0)
-    begun = time.monotonic()
     running = start(site)
+    wait_for(lambda: any(complete(site, name) for name in site.names), LONG)
+    assert min(share(site, name) for name in site.names) > 0.25  # one after the other, the last would have nothing yet
     wait_for(lambda: complete(site), LONG)
-    seconds = time.monotonic() - begun
     assert [process.wait(LONG) for process in running.values()] == [0] * HOSTS
-    assert (site.network.sent(0) - before) / site.size < 1.05
-    assert seconds < 2.5 * site.size * 8 / (
-        RATE * 1e6
-    )  # the programs' own start included; 4 downloads would take 4 times
+    assert (site.network.sent(0) - before) / site.size < 1.2  # headers, and what TCP sends again
     for name in site.names:
         check = ["sha256sum", "--quiet", "--check", "SHA256SUMS"]
         assert subprocess.run(check, cwd=site.directory(name)).returncode == 0
@@ -75,7 +71,7 @@ def test_a_process_that_is_killed_and_started_again_goes_on(site: Site, victim: 
     running[victim].kill()
     running[victim].wait()
     had, last = share(site, victim), share(site, "host4")
-    wait_for(lambda: share(site, "host4") > last + 0.1, LONG)  # the others go on
+    wait_for(lambda: share(site, "host4") > last + 0.1 or complete(site, "host4"), LONG)  # the others go on
     running |= start(site, victim)
     wait_for(lambda: complete(site), LONG)
     assert had > 0.2
@@ -108,7 +104,7 @@ def test_the_firewall_lets_in_the_fleet_and_nobody_else(site: Site, tmp_path: Pa
     specs = [
         engine_spec(host=name, address=address(number), weights_port=PORT) for number, name in enumerate(site.names, 1)
     ]
-    rules = swarm.jobs({spec.host: plan_host(spec, locked(spec)) for spec in specs})["host1"].firewall
+    rules = host_jobs({spec.host: plan_host(spec, locked(spec)) for spec in specs})["host1"].firewall
     file = tmp_path / "rules.nft"
     file.write_text(rules or "")
     assert site.network.start(1, ["nft", "-f", str(file)]).wait() == 0

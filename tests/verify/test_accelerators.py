@@ -8,13 +8,14 @@ from functools import cache
 import pytest
 from testinfra.host import Host
 
-from barewind.accelerator_checks import check
-from barewind.drivers import PATHS, DriverPlan, System, steps
+from barewind.drivers import facts as driver_facts
+from barewind.drivers import steps
+from barewind.drivers.checks import check
+from barewind.drivers.model import DriverFacts, DriverPlan, System, own_files
+from barewind.drivers.nvidia.software import FABRIC_MANAGER, with_own
 from barewind.drivers.plan import driver_plan
-from barewind.facts import driver_host, script, split
-from barewind.facts.driver_host import DriverFacts
-from barewind.plan import CONTAINER
-from tests.verify.conftest import Engine
+from barewind.hosts.script import script, split
+from barewind.verify.hosts import Engine
 
 DEPLOY = "deploy again: pyinfra INVENTORY deploy.py"
 BOTH = pytest.mark.accelerators("nvidia", "amd")
@@ -25,22 +26,24 @@ AMD = pytest.mark.accelerators("amd")
 @BOTH
 def test_nothing_is_wrong_with_the_accelerators(engine: Engine) -> None:
     problems = check(engine.plan, _facts(engine.host)["accelerators"], ready=True)
-    found = "; ".join(one.finding for one in problems)
-    engine.expect(not problems, "healthy accelerators", found, "; ".join(one.remedy for one in problems))
+    findings = "; ".join(problem.finding for problem in problems)
+    engine.expect(not problems, "healthy accelerators", findings, "; ".join(problem.remedy for problem in problems))
 
 
 @BOTH
 def test_repositories_packages_and_settings_are_as_planned(engine: Engine) -> None:
     plan = _plan(engine)
-    left = [step.what for step in steps.software(plan, _facts(engine.host))] if plan else []
-    engine.expect(not left, "repositories, packages, holds and settings as planned", f"still to do: {left}", DEPLOY)
+    steps_left = [step.title for step in steps.software(plan, _facts(engine.host))] if plan else []
+    engine.expect(
+        not steps_left, "repositories, packages, holds and settings as planned", f"still to do: {steps_left}", DEPLOY
+    )
 
 
 @BOTH
 def test_what_runs_is_what_is_installed(engine: Engine) -> None:
     plan = _plan(engine)
-    found = steps.reboot_reasons(plan, _facts(engine.host)) if plan else []
-    engine.expect(not found, "kernel module and parameters of the plan active", found, DEPLOY)
+    reasons = steps.reboot_reasons(plan, _facts(engine.host)) if plan else []
+    engine.expect(not reasons, "kernel module and parameters of the plan active", reasons, DEPLOY)
 
 
 @BOTH
@@ -54,11 +57,13 @@ def test_the_drivers_packages_are_held(engine: Engine) -> None:
 
 
 @BOTH
-def test_a_container_sees_every_accelerator(engine: Engine) -> None:
-    look = "ls -d /dev/nvidia[0-9]* /dev/dri/renderD* 2>/dev/null | wc -l"
-    found = engine.host.run(f"docker exec {CONTAINER} sh -c {shlex.quote(look)}").stdout.strip()
-    wanted = str(engine.plan.spec.accelerator_count)
-    engine.expect(found == wanted, f"{wanted} accelerators in the engine's container", found or "no container", DEPLOY)
+def test_a_container_sees_its_accelerators(engine: Engine) -> None:
+    count = "ls -d /dev/nvidia[0-9]* /dev/dri/renderD* 2>/dev/null | wc -l"
+    visible = engine.host.run(f"docker exec {engine.plan.names.container} sh -c {shlex.quote(count)}").stdout.strip()
+    wanted = str(engine.plan.spec.accelerators_each)
+    engine.expect(
+        visible == wanted, f"{wanted} accelerators in the engine's container", visible or "no container", DEPLOY
+    )
 
 
 @NVIDIA
@@ -72,20 +77,20 @@ def test_driver_version_and_module_flavour(engine: Engine) -> None:
 
 @NVIDIA
 def test_persistence_is_on(engine: Engine) -> None:
-    found = engine.host.run("nvidia-smi --query-gpu=persistence_mode --format=csv,noheader").stdout.split()
+    modes = engine.host.run("nvidia-smi --query-gpu=persistence_mode --format=csv,noheader").stdout.split()
     wanted = ["Enabled"] * engine.plan.spec.accelerator_count
-    engine.expect(found == wanted, "persistence mode on for every GPU", found, "systemctl restart nvidia-persistenced")
+    engine.expect(modes == wanted, "persistence mode on for every GPU", modes, "systemctl restart nvidia-persistenced")
 
 
 @NVIDIA
 def test_the_fabric_is_complete(engine: Engine) -> None:
     plan = _plan(engine)
-    if plan is None or not plan.fabric_manager:
+    if plan is None or FABRIC_MANAGER not in plan.services:
         pytest.skip("this host needs no fabric manager, or the site keeps its own")
     states = {gpu["fabric"] for gpu in _facts(engine.host)["accelerators"]["gpus"]}
     log = "journalctl -u nvidia-fabricmanager"
     engine.expect(states == {"Completed"}, "fabric state Completed on every GPU", states, log)
-    version = _facts(engine.host)["accelerators"]["fabric"]["version"]
+    version = with_own(_facts(engine.host)["accelerators"])["fabric"]["version"]
     engine.expect(version == plan.version, f"fabric manager {plan.version}", version, DEPLOY)
 
 
@@ -108,11 +113,10 @@ def test_kernel_settings(engine: Engine) -> None:
 
 @cache
 def _facts(host: Host) -> DriverFacts:
-    return driver_host.read(split(host.run(script(**driver_host.sections(list(PATHS)))).stdout.splitlines()))
+    return driver_facts.read(split(host.run(script(**driver_facts.sections(list(own_files())))).stdout.splitlines()))
 
 
 def _plan(engine: Engine) -> DriverPlan | None:
     """The driver plan of a host; None where the site keeps its own drivers."""
     system = engine.host.run('. /etc/os-release; echo "$ID $VERSION_ID"').stdout.strip()
-    kernel = _facts(engine.host)["accelerators"]["kernel"]
-    return driver_plan(engine.plan.spec, System(system, kernel["cpu_vendor"], kernel["running"]))
+    return driver_plan(engine.plan.spec, System.of(system, _facts(engine.host)["accelerators"]))

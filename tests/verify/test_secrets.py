@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-import base64
-import shlex
-from pathlib import Path
-from typing import Any
-
 import pytest
-from testinfra.host import Host
 
-from barewind.plan import CONTAINER
-from tests.verify.conftest import Balancer, Engine
-
-# Where a secret would turn up if a step leaked it: process lists, container settings, units, logs, files of ours.
-_PLACES = {
-    "the process list": "ps -ewwo args",
-    "docker inspect": f"docker inspect {CONTAINER}",
-    "systemd units": "cat /etc/systemd/system/*.service",
-    "the journal": "journalctl -o cat --no-pager -n 20000",
-    "files of ours": "find /etc/barewind /usr/local/lib/barewind /tmp /var/tmp -xdev -type f -size -1024k -exec cat {} +",
-}
+from barewind.errors import BarewindError
+from barewind.mirror.plan import KEY_FILE
+from barewind.plan.secrets import file_path
+from barewind.verify import secrets
+from barewind.verify.findings import Finding, leaks
+from barewind.verify.hosts import Balancer, Engine, Expected, Mirror
+from barewind.verify.secrets import Secret
 
 
-def test_hub_token_cannot_be_read_on_engines(engine: Engine) -> None:
-    _check(engine, engine.host, engine.plan.spec.hub_token_file)
+@pytest.fixture(scope="session")
+def named(expected: Expected) -> tuple[Secret, ...]:
+    """The secrets that the inventory names."""
+    inventory_secrets: tuple[Secret, ...] = ()
+    problem = ""
+    try:
+        inventory_secrets = secrets.of_inventory(expected.data.values(), expected.plans.values())
+    except (BarewindError, OSError) as error:
+        problem = str(error)
+    if problem:
+        pytest.fail(problem, pytrace=False)
+    if not inventory_secrets:
+        pytest.skip(
+            f"the inventory names no secret ({', '.join(secrets.FILE_KEYS + secrets.FILES_KEYS)}, logins): "
+            "there is none to look for"
+        )
+    return inventory_secrets
 
 
-def test_hub_token_is_not_on_balancers(balancer: Balancer) -> None:
-    _check(balancer, balancer.host, balancer.data.get("hub_token_file"))
+def test_secrets_cannot_be_read_on_engines(engine: Engine, named: tuple[Secret, ...]) -> None:
+    kept = [file_path(str(engine.plan.release))] if engine.plan.secrets else []
+    engine.refuse(leaks(engine.host, named, kept=kept))
 
 
-def _check(checked: Any, host: Host, token_file: str | None) -> None:
-    if token_file is None:
-        pytest.skip("the inventory sets no hub_token_file: there is no secret to look for")
-    token = Path(token_file).expanduser().read_text().strip()
-    for place, command in _PLACES.items():
-        # The token itself never goes into a command line: the output is searched here.
-        output = host.run(command).stdout
-        leaked = token in output or base64.b64encode(token.encode()).decode() in output
-        remedy = f"find it with: {shlex.quote(command)}; then replace the token"
-        checked.expect(not leaked, f"no hub token in {place}", "the token", remedy)
+def test_secrets_are_not_on_balancers(balancer: Balancer, named: tuple[Secret, ...]) -> None:
+    balancer.refuse(leaks(balancer.host, named))
+
+
+def test_no_login_of_a_registry_is_left_on_engines(engine: Engine) -> None:
+    """What a pull was given is gone when it ends."""
+    left = engine.host.run("ls /run/barewind/pull/*/config.json").stdout.split()
+    engine.refuse([Finding("no login in /run", file, "is a pull under way? else remove it") for file in left])
+
+
+def test_secrets_of_mirrors_are_for_root_alone(mirror: Mirror, named: tuple[Secret, ...]) -> None:
+    mirror.refuse(leaks(mirror.host, named, kept=[KEY_FILE] if mirror.spec.mirror_tls else []))

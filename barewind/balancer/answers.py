@@ -1,0 +1,71 @@
+"""What the balancer itself says to clients instead of an engine: in the form of OpenAI's errors, as their libraries read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_REQUEST, _RATE, _SERVER = "invalid_request_error", "rate_limit_error", "server_error"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status and the error in the body; `headers` beside it."""
+
+    status: int
+    message: str
+    type: str
+    code: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def line(self) -> str:
+        """The words of HAProxy's `http-request return` and `http-error` behind the word itself."""
+        body = json.dumps({"error": {"message": self.message, "type": self.type, "code": self.code}})
+        headers = "".join(f' hdr {name} "{value}"' for name, value in self.headers.items())
+        return f"status {self.status} content-type application/json{headers} string '{body}'"
+
+
+def _wait(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}  # OpenAI's libraries wait that long and ask again
+
+
+# HAProxy's own errors, by the words of `http-error`. 401 and 407 are for keys, which this endpoint has none of.
+ERRORS = (
+    Answer(400, "The request is malformed.", _REQUEST, "bad_request"),
+    Answer(403, "This is not allowed.", _REQUEST, "forbidden"),
+    Answer(404, "There is no such path.", _REQUEST, "not_found"),
+    Answer(405, "There is no such method here.", _REQUEST, "method_not_allowed"),
+    Answer(408, "The request took too long to arrive.", _REQUEST, "request_timeout"),
+    Answer(413, "The request is too large.", _REQUEST, "request_too_large"),
+    Answer(429, "These are too many requests at a time.", _RATE, "too_many_requests", _wait(2)),
+    Answer(500, "The balancer failed.", _SERVER, "internal_error"),
+    Answer(501, "The request asks for what the balancer does not do.", _SERVER, "not_implemented"),
+    Answer(502, "The engine ended the connection.", _SERVER, "bad_gateway", _wait(2)),
+    Answer(503, "No engine is free right now.", _SERVER, "overloaded", _wait(5)),
+    Answer(504, "The engine did not answer in time.", _SERVER, "timeout"),
+)
+
+NO_PATH = Answer(404, "There is no such path; see /v1/models.", _REQUEST, "not_found")
+NO_ENGINE = Answer(503, "No engine serves.", _SERVER, "no_engine", _wait(5))
+BODY_OF_GET = Answer(400, "A GET has no body here.", _REQUEST, "unexpected_body")
+NO_LENGTH = Answer(411, "Content-Length is needed: bodies in chunks are not taken.", _REQUEST, "length_required")
+LONG_HEADERS = Answer(431, "The headers are too long.", _REQUEST, "headers_too_large")
+
+
+def no_method(*allowed: str) -> Answer:
+    """A path that wants another method."""
+    names = ", ".join(allowed)
+    return Answer(405, f"This path wants {names}.", _REQUEST, "method_not_allowed", {"Allow": names})
+
+
+def too_large(most: int) -> Answer:
+    """A body of more bytes than the balancer takes."""
+    return Answer(413, f"A body may have {most} bytes (max_body).", _REQUEST, "request_too_large")
+
+
+def too_many(most: int) -> Answer:
+    """More requests of one address than it may have at a time."""
+    message = f"One address may have {most} requests at a time (requests_per_client)."
+    return Answer(429, message, _RATE, "too_many_requests", _wait(2))

@@ -1,0 +1,74 @@
+"""Specs -> the files of a balancer."""
+
+from __future__ import annotations
+
+from barewind.balancer import answers
+from barewind.balancer import limits as limit
+from barewind.balancer.commands import WEIGHT
+from barewind.balancer.names import BACKEND, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, server_name
+from barewind.balancer.paths import HEALTH, passed_on
+from barewind.engines import ENGINES
+from barewind.engines.base import common_path
+from barewind.spec.keys import BalancerSpec, EngineSpec
+from barewind.templates import from_template
+
+HAPROXY_FILE = "/etc/haproxy/haproxy.cfg"
+HAPROXY_DROP_IN = "/etc/systemd/system/haproxy.service.d/barewind.conf"
+
+
+def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: bool = True) -> str:
+    """The configuration of one balancer over every engine host.
+
+    + ipv6: whether the balancer's kernel has IPv6; HAProxy does not start where it binds to what is not there
+    """
+    used = [ENGINES[name] for name in dict.fromkeys(spec.engine for spec in engines)]
+    path = common_path(used)
+    assert path is not None, "validation refuses engines that have no path in common"  # noqa: S101
+    limits = limit.limits(balancer, engines)
+    paths = passed_on(used, balancer.endpoint_paths)
+    return from_template(
+        "balancer/haproxy.cfg.j2",
+        balancer=balancer,
+        engines=engines,
+        ipv6=ipv6,
+        limits=limits,
+        connections=limit.CONNECTIONS,
+        buffer=limit.BUFFER,
+        headers=limit.HEADERS,
+        arrival=limit.ARRIVAL,
+        header_time=limit.HEADER_TIME,
+        silence=limit.SILENCE,
+        paths=paths,
+        methods=sorted({one.method for one in paths}),
+        health=HEALTH,
+        health_path=path,
+        errors=answers.ERRORS,
+        no_path=answers.NO_PATH,
+        no_engine=answers.NO_ENGINE,
+        no_method=answers.no_method,
+        no_length=answers.NO_LENGTH,
+        body_of_get=answers.BODY_OF_GET,
+        long_headers=answers.LONG_HEADERS,
+        too_large=answers.too_large(limits.max_body),
+        too_many=answers.too_many(limits.requests_per_client),
+        server_name=server_name,
+        state_file=STATE_FILE,
+        weight=WEIGHT,
+    )
+
+
+def haproxy_drop_in() -> str:
+    """The drop-in of HAProxy's unit: servers' states outlive reloads, drains outlive restarts and reboots."""
+    return from_template("balancer/haproxy-service.conf.j2", state_program=STATE_PROGRAM)
+
+
+def haproxy_state_program() -> str:
+    """The program that saves servers' states; the unit runs it, and so does every drain and undrain."""
+    return from_template(
+        "balancer/haproxy-state.sh.j2",
+        state_file=STATE_FILE,
+        config_file=HAPROXY_FILE,
+        master_socket=MASTER_SOCKET,
+        backend=BACKEND,
+        weight=WEIGHT,
+    )

@@ -1,0 +1,116 @@
+"""`barewind plan`: what each host would serve."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from functools import partial
+
+import click
+from rich.console import Console
+
+from barewind.balancer.limits import limits
+from barewind.cli.completion import hosts
+from barewind.cli.options import data_option, epilog, inventory_argument, site_of
+from barewind.engines.fit import Fit
+from barewind.lock.file import read
+from barewind.output import tables
+from barewind.output.names import fold
+from barewind.plan.checks import problems, refuse
+from barewind.plan.document import as_json
+from barewind.plan.engine import EnginePlan, plan_site
+from barewind.site import between
+from barewind.site.files import told
+from barewind.site.notes import notes
+from barewind.spec.site import Site
+
+
+@click.command(
+    epilog=epilog(
+        "0: every host can be served as planned; 1: something is invalid, does not fit or would be refused, each problem on "
+        "standard error with its remedy; 2: wrong use of the command",
+        "barewind plan inventory/prod.py",
+        "barewind plan inventory/prod.py --host gpu-h1 --data context_length=131072",
+        "barewind plan inventory/prod.py --json | jq '.[] | {host, problems, release}'",
+    )
+)
+@inventory_argument
+@data_option
+@click.option("--host", "only", metavar="HOST", shell_complete=hosts, help="Show this host only.")
+@click.option(
+    "--json", "json_too", is_flag=True, help="Print a list of one object per engine host: docs/plan.schema.json."
+)
+def plan(inventory_file: str, data: tuple[str, ...], only: str | None, json_too: bool) -> None:
+    """Show what each host would serve, and what keeps it from that. No host is connected to."""
+    site = site_of(inventory_file, data)
+    plans = plan_site(site, read(site.lock_file))
+    if only is not None:
+        if only not in site.engine_hosts:
+            raise click.UsageError(f"{inventory_file}: no engine host '{only}'; hosts: {', '.join(site.engine_hosts)}.")
+        plans = {spec.name: plans[spec.name] for spec in site.engine_hosts[only]}
+    found = {name: problems(host_plan) for name, host_plan in plans.items()}
+    if json_too:
+        click.echo(json.dumps([as_json(host_plan, found[name]) for name, host_plan in plans.items()], indent=2))
+    else:
+        _show(plans, site)
+    refuse(found)
+    groups = {
+        group
+        for spec in (*site.engines.values(), *site.balancers.values(), *site.mirrors.values())
+        for group in spec.groups
+    }
+    for note in (*told(inventory_file, groups), *notes(site)):
+        click.echo(f"note: {note}", err=True)
+
+
+def _show(plans: dict[str, EnginePlan], site: Site) -> None:
+    console = Console(highlight=False, markup=False)
+    show = partial(tables.say, console)
+    by_command: dict[tuple[str, ...], list[EnginePlan]] = {}
+    for host_plan in plans.values():
+        by_command.setdefault(_without_address(host_plan), []).append(host_plan)
+    for alike in by_command.values():
+        first = alike[0]
+        names = fold([host_plan.name for host_plan in alike])
+        show(
+            f"\n{names}: {first.spec.accelerators_each} x {first.spec.accelerator}, {first.spec.engine}, "
+            f"release {first.release or 'not locked yet'}"
+        )
+        show(f"image   {first.image} -> {first.digest or 'not locked: barewind lock INVENTORY'}")
+        for role, (model, revision, layout) in zip(("model", "draft"), first.revisions, strict=False):
+            show(f"{role}   {model} @ {revision} ({layout} layout)")
+        if first.sizing.fit is not None:
+            show(_fit_line(first.sizing.fit))
+        options = [(option.arguments(), option.reason) for option in first.command.options]
+        rows = [(flag, " ".join(value), reason) for (flag, *value), reason in options]
+        tables.fit(console, ("option", "value", "reason"), rows)
+        show("env     " + " ".join(f"{name}={value}" for name, value in first.command.env.items()))
+        if first.secrets:
+            show("secrets " + " ".join(sorted(first.secrets)))
+        docker = ["docker", "run", *first.container, first.image, *first.arguments]
+        console.print("docker  " + shlex.join(docker), soft_wrap=True)  # one line, to be copied
+    for name, spec in site.balancers.items():
+        most = limits(spec, list(site.engines.values()))
+        show(
+            f"\n{name}: balancer on port {spec.endpoint_port}, least connections over {len(site.engines)} engines\n"
+            f"limits  a body: {most.max_body / 2**20:.1f} MiB; one address: {most.requests_per_client} requests at a time"
+        )
+    for difference in between.differences(site):
+        show(f"note    {difference}")
+
+
+def _fit_line(fit: Fit) -> str:
+    fits = "fits" if fit.fits else "DOES NOT FIT"
+    copies = f"{fit.data_parallel} x " if fit.data_parallel > 1 else ""
+    sequences = "1 sequence" if fit.concurrent_sequences == 1 else f"{fit.concurrent_sequences} sequences"
+    return (
+        f"memory  {fits}: {fit.weights_mib / 1024:.1f} GiB of weights per accelerator, room for {copies}"
+        f"{fit.kv_token_capacity} tokens of KV cache, {sequences} of {fit.context_length} tokens"
+    )
+
+
+def _without_address(host_plan: EnginePlan) -> tuple[str, ...]:
+    """What hosts that are shown together have in common."""
+    port = None if host_plan.spec.replica is None else str(host_plan.spec.engine_port)
+    parts = (host_plan.spec.accelerator, host_plan.image, *host_plan.command.argv, *host_plan.container)
+    return tuple(part for part in parts if part not in (host_plan.spec.address, port))

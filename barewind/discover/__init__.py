@@ -1,0 +1,1 @@
+"""`barewind discover`: an inventory and group data from what is on hosts. Hosts are read, never changed."""

@@ -1,0 +1,1 @@
+"""Docker Engine on a host: where it comes from, its settings, what is there."""

@@ -1,0 +1,1 @@
+"""AMD: amdgpu, kernel parameters, amd-smi and rocm-smi."""

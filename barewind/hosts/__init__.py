@@ -1,0 +1,1 @@
+"""Hosts: the way to them, the commands run on them, and what every slice needs there (files, packages, keys)."""

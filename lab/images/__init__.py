@@ -1,0 +1,1 @@
+"""The lab's images: of its hosts, of the engine, of the stand-in engine."""

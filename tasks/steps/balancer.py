@@ -1,0 +1,37 @@
+"""HAProxy over every engine host of the inventory."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from barewind.balancer.config import (
+    HAPROXY_DROP_IN,
+    HAPROXY_FILE,
+    haproxy_config,
+    haproxy_drop_in,
+    haproxy_state_program,
+)
+from barewind.balancer.names import STATE_PROGRAM
+from barewind.balancer.operations.haproxy import configured
+from barewind.hosts.operations import ManagedFile
+from barewind.tasks.run import balancer_spec, fleet, host_facts
+
+PACKAGES = ["haproxy", "curl", "socat"]
+_INSTALL = 900  # seconds
+
+
+@deploy("Balancer")
+def balance() -> None:
+    """Have every balancer send requests to every engine host."""
+    spec, facts = balancer_spec(), host_facts()[host.name].facts
+    if spec is not None and facts is not None:
+        config = haproxy_config(spec, list(fleet().site.engines.values()), ipv6=facts["ipv6"])
+        configured(
+            name="HAProxy",
+            packages=PACKAGES,
+            config=ManagedFile(HAPROXY_FILE, config),
+            drop_in=ManagedFile(HAPROXY_DROP_IN, haproxy_drop_in()),
+            others=[ManagedFile(STATE_PROGRAM, haproxy_state_program(), mode="755")],
+            _timeout=_INSTALL,
+        )

@@ -1,0 +1,69 @@
+"""What `barewind plan --json` prints of a host, and that the documentation says so."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from barewind.plan.document import HostPlan, as_json
+from barewind.spec.keys import EngineSpec
+from tests.support.factories import engine_spec, lab_spec, plan
+from tools import plan_schema
+
+
+def test_the_schema_in_the_documentation_is_that_of_the_models() -> None:
+    assert plan_schema.FILE.read_text() == plan_schema.text(), "run: python -m tools.plan_schema"
+
+
+def test_every_field_of_the_schema_is_required_but_that_of_replicas_and_nothing_else_is_allowed() -> None:
+    schema = json.loads(plan_schema.text())
+    for name, part in schema["$defs"].items():
+        assert part["additionalProperties"] is False, name
+        assert sorted(part["required"]) == sorted(set(part["properties"]) - {"replicas"}), name
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        engine_spec(),
+        lab_spec(),
+        engine_spec(modality="image", speculative=False),
+        engine_spec(engine="sglang", channel="stable", accelerator="mi300x"),
+        engine_spec(accelerator="h200", accelerator_count=1),
+        engine_spec(engine_args={"nonsense": 1}),
+    ],
+)
+def test_every_plan_is_as_the_schema_says(spec: EngineSpec) -> None:
+    printed = json.loads(json.dumps(as_json(plan(spec))))
+    assert HostPlan.model_validate(printed).model_dump(mode="json") == printed
+    with pytest.raises(ValidationError):
+        HostPlan.model_validate(printed | {"more": 1})
+
+
+def test_parallelism_share_and_sequences() -> None:
+    made = as_json(plan(engine_spec(tensor_parallel_size=4, max_num_seqs=64, engine_args={"data-parallel-size": 2})))
+    assert made["parallelism"] == {"tensor": 4, "data": 2}
+    assert (made["sequences"], made["batched_tokens"], made["context_length"]) == (64, 4096, 262144)
+    assert made["utilization"] == 0.9
+
+
+def test_without_accelerators_nothing_is_shared_out() -> None:
+    made = as_json(plan(lab_spec()))
+    assert (made["fit"], made["utilization"], made["sequences"]) == (None, None, None)
+    assert made["parallelism"] == {"tensor": 1, "data": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "begins"),
+    [
+        ({}, []),
+        ({"engine_args": {"nonsense": 1}}, ["key 'engine_args': --nonsense is unknown to vllm 0.32.0"]),
+        ({"accelerator_count": 1, "engine_args": {"nonsense": 1}}, ["1 x h200 cannot hold", "key 'engine_args'"]),
+        ({"nvidia_driver": "570.195.03"}, ["key 'nvidia_driver': 570.195.03 is older than 580"]),
+    ],
+)
+def test_problems_stand_in_the_document(changes: dict[str, object], begins: list[str]) -> None:
+    found = as_json(plan(engine_spec(**changes)))["problems"]
+    assert [problem.startswith(begin) for problem, begin in zip(found, begins, strict=True)] == [True] * len(begins)
