@@ -36,7 +36,8 @@ def verify(ctx: click.Context, inventory_file: str, only: tuple[str, ...], data:
     if package is None or package.origin is None:
         raise BarewindError("barewind.verify: is not installed; install Barewind anew.")
     folder = Path(package.origin).parent
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    # Without a summary: it tells each message again, whole where pytest takes itself to run in a CI, cut off elsewhere.
+    words = [sys.executable, "-m", "pytest", "-q", "-rN", "-p", "no:cacheprovider", str(folder)]
     words += ["-c", os.devnull, f"--rootdir={folder.parents[1]}"]  # what a site's own tests are set to is not ours
     words += ["--inventory", inventory_file, *(word for name in only for word in ("--host", name))]
     words += [word for each in data for word in ("--data", each)]
