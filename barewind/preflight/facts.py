@@ -20,6 +20,7 @@ from barewind.hosts.script import quoted, script, split
 from barewind.plan.engine import EnginePlan
 from barewind.plan.names import UNIT_FILES, engine_names
 from barewind.release.commands import read_engine, show_release, show_unit
+from barewind.release.host_part import read_cards, show_cards
 from barewind.spec.keys import EngineSpec
 
 _DOCKER = ["docker.io", "docker-cli", "docker-ce*", "containerd*"]
@@ -83,7 +84,7 @@ class HostFacts(FactBase[dict[str, Any]]):
      "docker": {"program": "/usr/bin/docker", "version": "20.10.24"} | None, "docker_daemon": {...},
      "image_present": False, "weights_present": [],
      "packages": {"docker.io": {"version": "20.10.24+dfsg1-1", "held": True}},
-     "engines": [{"active": True, ..., "release": "0123456789ab", "listener": "container"}],
+     "engines": [{"active": True, ..., "release": "0123456789ab", "cards": "all", "listener": "container"}],
      "engine_units": ["barewind-engine.service"],
      "user": "64000:64000", "drained": None | Maintenance(...), "ssh_ports": [22], "services": {22: "sshd"}, "ipv6": True,
      "accelerators": {...} | None}
@@ -91,7 +92,8 @@ class HostFacts(FactBase[dict[str, Any]]):
     `docker_daemon`: see `docker.daemon.DockerDaemon`. `ssh_ports` are where sshd answers, `services` what
     processes but the engine's listen for others than the host itself,
     `ipv6` whether its kernel has IPv6.
-    `engines` are how each one's unit stands, the release that its container bears, and who listens on its port; the first one's
+    `engines` are how each one's unit stands, the release that its container bears, which accelerators its unit gives it (numbers
+    as in the key `accelerators`, or all), and who listens on its port; the first one's
     are `listener`, and `user`, whose processes its container's are ("" for the image's own user, None without a container).
     `engine_units` are those of the engines that the host has had so far. `drained` is None but for a host in maintenance
     (`maintenance.Maintenance`). With accelerators there is more, as in `DriverFacts`; without, `accelerators` is None.
@@ -140,7 +142,8 @@ class HostFacts(FactBase[dict[str, Any]]):
         while not engines or f"state{_mark(len(engines))}" in sections:
             mark = _mark(len(engines))
             own = {part: sections.get(part + mark, []) for part in ("state", "release")}
-            engines.append(read_engine(own) | {"listener": first(f"listener{mark}")})
+            cards = read_cards(sections.get(f"cards{mark}", []))
+            engines.append(read_engine(own) | {"cards": cards, "listener": first(f"listener{mark}")})
         disks = {}
         for line in sections.get("disks", []):
             if match := re.fullmatch(r"(\S+) +(\d+) (.+)", line):
@@ -181,6 +184,7 @@ def _of_engines(engines: Sequence[tuple[int | None, int]]) -> dict[str, str]:
             'if [ -n "$id" ] && grep -q "$id" "/proc/$pid/cgroup"; then echo container; else cat "/proc/$pid/comm"; fi; fi',
             f"state{mark}": show_unit(names.unit),
             f"release{mark}": show_release(names.container),
+            f"cards{mark}": show_cards(names.unit_file),
         }
         if not place:
             sections["user"] = f"docker inspect -f 'user={{{{.Config.User}}}}' {container}"

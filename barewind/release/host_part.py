@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 from barewind.drivers.vendors import vendor_of
 from barewind.engines import ENGINES
 from barewind.plan.names import DIVIDE_PROGRAM, ENGINE_PORT, HOST_PART, engine_names
@@ -10,6 +14,8 @@ from barewind.templates import from_template, text_of
 
 # For the memory of accelerators to become free: looks at it, a second apart, and in all; systemd gives a start 90 seconds.
 _TRIES, _SECONDS = 30, 45
+
+_ALL, _PLACE = "all", 6  # how the program is told of all accelerators, and at which place of its arguments
 
 
 def divide_program(spec: EngineSpec) -> str | None:
@@ -41,7 +47,35 @@ def divide_command(spec: EngineSpec) -> str:
         spec.replicas,
         spec.engine_port - (spec.replica or 0),
         spec.accelerator_count,
-        "all" if spec.accelerators is None else ",".join(map(str, spec.accelerators)),
+        _cards(spec),
     )
     ports = [f"{name}={port}" for name, port in ENGINES[spec.engine].port_variables.items()]
     return " ".join([DIVIDE_PROGRAM, *map(str, words), *ports])
+
+
+def show_cards(unit_file: str) -> str:
+    """Shell command that prints which accelerators the engine of a unit uses, for `read_cards`."""
+    return f"sed -n 's|^ExecStartPre={DIVIDE_PROGRAM} ||p' {shlex.quote(unit_file)}"
+
+
+def read_cards(lines: Sequence[str]) -> str:
+    """The numbers of the accelerators that an engine uses, as `accelerators` has them; "all" where its unit names none."""
+    words = lines[0].split() if lines else []
+    return words[_PLACE] if len(words) > _PLACE else _ALL
+
+
+def cards_change(engines: Iterable[Mapping[str, Any]], spec: EngineSpec) -> list[str]:
+    """The reason of a host whose engines are to use other accelerators than those that run do; none if they are the same.
+
+    Its release is the same then. All its engines go together: one that starts on its new part would find another still there.
+
+    + engines: how each stands: `active`, and the `cards` that it uses
+    """
+    used = dict.fromkeys(engine["cards"] for engine in engines if engine["active"])
+    if all(set(cards.split(",")) == set(_cards(spec).split(",")) for cards in used):
+        return []
+    return [f"accelerators {' and '.join(used)} -> {_cards(spec)}"]
+
+
+def _cards(spec: EngineSpec) -> str:
+    return _ALL if spec.accelerators is None else ",".join(map(str, spec.accelerators))

@@ -206,9 +206,16 @@ def _batch(draft: _Draft, number: int, of: int, draining: set[str]) -> Batch:
 
 
 def _idle_first(idle: list[EngineState]) -> Iterator[tuple[list[EngineState], bool]]:
-    """Hosts that get no new requests: those with nothing left to do, then those that still work on some."""
-    yield [state for state in idle if not state.busy], False
-    yield [state for state in idle if state.busy], True
+    """Hosts that get no new requests: those with nothing left to do, then those that still work on some.
+
+    An engine that goes together with the others of its host waits for those that do.
+    """
+    waiting = {state.host for state in idle if state.busy and state.together}
+    turns: dict[bool, list[EngineState]] = {False: [], True: []}
+    for state in idle:
+        turns[state.busy or state.host in waiting].append(state)
+    for busy, states in turns.items():
+        yield states, busy
 
 
 def _no_budget(group: str, most: int, to_drain: list[EngineState], out: list[EngineState]) -> str:

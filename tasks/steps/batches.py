@@ -10,6 +10,7 @@ from pyinfra.api.exceptions import PyinfraError
 from barewind.docker.plan import docker_plan, drain_reasons
 from barewind.errors import BarewindError
 from barewind.preflight.checks import renumbered
+from barewind.release.host_part import cards_change
 from barewind.rollout import states
 from barewind.rollout.batches import batches, check, describe
 from barewind.rollout.states import EngineHost, Rollout
@@ -73,7 +74,12 @@ def reasons_of_host(name: str) -> list[str]:
         return []
     docker = drain_reasons(docker_plan(engine.spec, known.facts["os"]), known.facts["packages"])
     number = [f"{len(known.facts['engine_units'])} engine(s) -> {engine.spec.replicas}"]
-    return [*drivers.reasons(name), *docker, *(number if renumbered(engine.spec, known.facts["engine_units"]) else [])]
+    return [
+        *drivers.reasons(name),
+        *docker,
+        *(number if renumbered(engine.spec, known.facts["engine_units"]) else []),
+        *cards_change(known.facts["engines"], engine.spec),
+    ]
 
 
 @once

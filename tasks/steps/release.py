@@ -29,7 +29,7 @@ from barewind.preflight.checks import renumbered
 from barewind.release import unit as render
 from barewind.release.facts import ReleaseHistory
 from barewind.release.history import of_replica
-from barewind.release.host_part import divide_program
+from barewind.release.host_part import cards_change, divide_program
 from barewind.release.operations import confirmed, deployed, recorded, restarted, retired
 from barewind.release.record import Record, record_of, secrets_file, whole_unit
 from barewind.spec.site import SSH_PORT
@@ -50,9 +50,14 @@ def one_by_one(engines: Hosts) -> Iterator[tuple[str, ...]]:
 
 @deploy("Engine")
 def retire(engines: Hosts) -> None:
-    """Have no engine left on hosts that shall have another number of them; they are in maintenance, preflight sees to it."""
+    """Have no engine left on hosts that shall have another number of them, or give them other accelerators.
+
+    The former are in maintenance, preflight sees to it.
+    """
     plan, known = engine_plan(engines), host_facts()[host.name].facts
-    if plan is not None and known is not None and renumbered(plan.spec, known["engine_units"]):
+    if plan is None or known is None:
+        return
+    if renumbered(plan.spec, known["engine_units"]) or cards_change(known["engines"], plan.spec):
         wanted = {engine.names.unit for engine in engine_plans()}
         leaving = [names_of(unit) for unit in known["engine_units"] if unit not in wanted]
         limit = plan.spec.shutdown_timeout + _START

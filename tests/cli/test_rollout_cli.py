@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from barewind.balancer.names import server_name
 from tests.support.fake_fleet import Clone, balancer, gate, rotation, serving
@@ -168,3 +169,27 @@ def test_a_host_whose_engine_is_stopped_does_not_serve_whatever_the_balancer_bel
     done = clone.pyinfra("site.py", "deploy.py", "--dry")
     assert "batch 1 of 2, no requests to wait for:\n" in done.stderr
     assert f"{GPUS[0]}: release none -> " in done.stderr
+
+
+def test_other_accelerators_are_told_and_their_engine_is_drained_and_started_on_them(clone: Clone) -> None:
+    def host(number: int, release: str) -> tuple[str, dict[str, Any]]:
+        part = [f"/run/barewind/engine-part @fake/gpu{number} 0 1 8000 8 0,1,2,3"]
+        return upgrading(
+            number, serving(release, cards=part), accelerators=[0, 1, 2, 3] if number > 1 else [4, 5, 6, 7]
+        )
+
+    clone.inventory(engines=[host(1, "old")])
+    dry = clone.pyinfra("site.py", "deploy.py", "--dry")
+    planned = next(line.rsplit(" ", 1)[1].rstrip(",") for line in dry.stderr.splitlines() if "release old -> " in line)
+    assert f"@fake/gpu1: accelerators 0,1,2,3 -> 4,5,6,7, release old -> {planned}" in dry.stderr
+
+    clone.inventory(engines=[host(1, planned), host(2, planned)], balancers=[up(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "deploy.py", "-y", "--debug")
+    assert done.returncode == 0, done.stderr
+    assert "@fake/gpu1: accelerators 0,1,2,3 -> 4,5,6,7\n" in done.stderr
+    steps = by_host(done, GPUS[0])
+    turn = [step for step in steps if step.startswith(("Rotation", "Engine | Former"))]
+    assert turn == ["Rotation | Batch 1 of 1: drain", "Engine | Former engines", "Rotation | Batch 1 of 1: undrain"]
+    assert "systemctl stop barewind-engine.service" in done.stderr
+    assert "systemctl disable" not in done.stderr
+    assert "Rotation | Batch 1 of 1: drain" not in by_host(done, GPUS[1])

@@ -149,6 +149,17 @@ REPLICAS: list[tuple[str, list[EngineState], list[tuple[str, bool]]]] = [
         [("a-0 a-1", True), ("b", True)],
     ),
     (
+        "one with nothing left to do waits for those of its host that still work",
+        [
+            host("a-0", "idle", host="a", together=True),
+            host("a-1", "busy", host="a", number=1, together=True),
+            host("b", "idle"),
+            host("c-0", "idle", host="c"),
+            host("c-1", "busy", host="c", number=1),
+        ],
+        [("b c-0", False), ("a-0 a-1 c-1", True)],
+    ),
+    (
         "the only host, which may be down",
         engines(2, of="a", together=True, allow_downtime=True),
         [("a-0 a-1", True)],
