@@ -72,9 +72,13 @@ def cards_change(engines: Iterable[Mapping[str, Any]], spec: EngineSpec) -> list
     + engines: how each stands: `active`, and the `cards` that it uses
     """
     used = dict.fromkeys(engine["cards"] for engine in engines if engine["active"])
-    if all(set(cards.split(",")) == set(_cards(spec).split(",")) for cards in used):
+    if all(_numbers(cards, spec) == _numbers(_cards(spec), spec) for cards in used):
         return []
     return [f"accelerators {' and '.join(used)} -> {_cards(spec)}"]
+
+
+def _numbers(cards: str, spec: EngineSpec) -> set[str]:
+    return set(map(str, range(spec.accelerator_count))) if cards == _ALL else set(cards.split(","))
 
 
 def _cards(spec: EngineSpec) -> str:

@@ -173,10 +173,12 @@ def test_a_host_whose_engine_is_stopped_does_not_serve_whatever_the_balancer_bel
 
 def test_other_accelerators_are_told_and_their_engine_is_drained_and_started_on_them(clone: Clone) -> None:
     def host(number: int, release: str) -> tuple[str, dict[str, Any]]:
-        part = [f"/run/barewind/engine-part @fake/gpu{number} 0 1 8000 8 0,1,2,3"]
-        return upgrading(
-            number, serving(release, cards=part), accelerators=[0, 1, 2, 3] if number > 1 else [4, 5, 6, 7]
+        answers = serving(
+            release,
+            engine_units=["barewind-engine.service"],
+            cards=[f"/run/barewind/engine-part @fake/gpu{number} 0 1 8000 8 0,1,2,3"],
         )
+        return upgrading(number, answers, accelerators=[0, 1, 2, 3] if number > 1 else [4, 5, 6, 7])
 
     clone.inventory(engines=[host(1, "old")])
     dry = clone.pyinfra("site.py", "deploy.py", "--dry")

@@ -45,6 +45,7 @@ def test_a_host_without_a_unit_has_none_that_names_some(shell: Shell, tmp_path: 
         (["0,1,2,3"], {"accelerators": [0, 1, 2, 3]}, []),
         (["0,1,2,3"], {"accelerators": [3, 2, 1, 0]}, []),  # divided by sockets, whatever the order
         (["0,1,2,3"], {"accelerators": [4, 5, 6, 7]}, ["accelerators 0,1,2,3 -> 4,5,6,7"]),
+        (["all"], {"accelerators": list(range(8)), "replicas": 2}, []),
         (["all"], {"accelerators": [4, 5, 6, 7]}, ["accelerators all -> 4,5,6,7"]),
         (["4,5,6,7"], {}, ["accelerators 4,5,6,7 -> all"]),
         (["0,1", "0,1"], {"accelerators": [2, 3], "replicas": 2}, ["accelerators 0,1 -> 2,3"]),
