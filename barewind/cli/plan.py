@@ -13,6 +13,7 @@ from barewind.balancer.limits import limits
 from barewind.cli.completion import hosts
 from barewind.cli.options import data_option, epilog, inventory_argument, site_of
 from barewind.engines.fit import Fit
+from barewind.estimate import lines as estimate
 from barewind.lock.file import read
 from barewind.output import tables
 from barewind.output.names import fold
@@ -81,6 +82,8 @@ def _show(plans: dict[str, EnginePlan], site: Site) -> None:
             show(f"{role}   {model} @ {revision} ({layout} layout)")
         if first.sizing.fit is not None:
             show(_fit_line(first.sizing.fit))
+        for line in estimate.lines(first.spec, first.sizing):
+            show(line)
         options = [(option.arguments(), option.reason) for option in first.command.options]
         rows = [(flag, " ".join(value), reason) for (flag, *value), reason in options]
         tables.fit(console, ("option", "value", "reason"), rows)

@@ -55,6 +55,23 @@ def test_without_accelerators_nothing_is_shared_out() -> None:
     assert made["parallelism"] == {"tensor": 1, "data": 1}
 
 
+def test_the_estimate_is_of_the_whole_host() -> None:
+    made = as_json(plan(engine_spec(replicas=2, replica=1, speculative=False)))
+    assert [each["in_flight"] for each in made["estimate"]] == [1, 8, 32, 128, 512]
+    assert made["estimate"][4] == {
+        "in_flight": 512,
+        "tokens_per_second": 6936.1,
+        "ms_per_token": 36.77,
+        "error_percent": 10,
+    }
+    assert made["no_estimate"] is None
+
+
+def test_where_nothing_is_known_there_is_no_estimate_but_a_reason() -> None:
+    made = as_json(plan(engine_spec(accelerator="a100")))
+    assert (made["estimate"], made["no_estimate"]) == ([], "nothing is known of how fast a100 is")
+
+
 @pytest.mark.parametrize(
     ("changes", "begins"),
     [

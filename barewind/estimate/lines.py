@@ -1,0 +1,62 @@
+"""What `barewind plan` says of a host's speed: three lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from barewind.engines.workload import Sizing
+from barewind.estimate.host import FIRST_TOKEN_ERROR, LOADS, Engines, engines_of, estimate, first_tokens
+from barewind.estimate.layouts import Better, better
+from barewind.spec.keys import EngineSpec
+
+
+def lines(spec: EngineSpec, sizing: Sizing) -> Iterator[str]:
+    """The lines about a host's speed; where nothing is known of it, one that says so."""
+    engines = engines_of(spec, sizing)
+    if isinstance(engines, str):
+        yield f"speed   no estimate: {engines}"
+        return
+    yield f"speed   {_loads(engines)}"
+    yield f"within  {_trust(engines)}"
+    yield f"layout  {_better(engines, better(spec, engines))}"
+
+
+def _loads(engines: Engines) -> str:
+    parts = []
+    for load in LOADS:
+        told = estimate(engines, load)
+        waiting = f"; {engines.waiting(load)} queue" if engines.waiting(load) else ""
+        parts.append(f"{told.tokens_per_second:.0f} with {load} ({told.ms_per_token:.1f} ms{waiting})")
+    return (
+        f"tokens/s of the host, by requests in flight (a token of each): {', '.join(parts)}; "
+        f"prompts and answers of {engines.tokens} tokens"
+    )
+
+
+def _trust(engines: Engines) -> str:
+    firsts = [f"{seconds:.2f} s for a prompt of {name} tokens" for name, seconds in first_tokens(engines).items()]
+    return (
+        f"{estimate(engines, 1).error_percent} %; the first token within {FIRST_TOKEN_ERROR} %: {', '.join(firsts)}, where no "
+        "other is before it; measured on this hardware: no"
+    )
+
+
+def _better(planned: Engines, found: list[Better] | None) -> str:
+    if found is None:
+        return "no other number of replicas fits"
+    if not found:
+        return f"no other number of replicas does more, with up to {LOADS[-1]} in flight"
+    return "; ".join(_told(planned, layout) for layout in found)
+
+
+def _told(planned: Engines, layout: Better) -> str:
+    shorter = "" if layout.context_length == planned.context_length else f", {layout.context_length} tokens of context"
+    between = (
+        f"from {layout.first} in flight on"
+        if layout.last is None
+        else f"with {layout.first} to {layout.last} in flight"
+    )
+    return (
+        f"replicas = {layout.replicas} (tensor parallel {layout.tensor_parallel}{shorter}) does more {between}: "
+        f"{layout.tokens_per_second:.0f} instead of {layout.planned:.0f} tokens/s with {layout.in_flight}"
+    )
