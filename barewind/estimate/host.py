@@ -11,6 +11,7 @@ from barewind import catalog
 from barewind.catalog import own
 from barewind.catalog.entries import Part
 from barewind.engines.counted import counted
+from barewind.engines.fit import kv_bytes_per_token
 from barewind.engines.workload import Sizing
 from barewind.estimate.steady import first_token, steady_state
 from barewind.estimate.step import Draft, Runner
@@ -20,6 +21,7 @@ LOADS = (1, 8, 32, 128, 512)  # requests in flight on the host
 TOKENS = 1024  # of a prompt, and of its answer: those of the published table of MI300X
 PROMPTS = {"1k": 1024, "8k": 8192}  # tokens, of the time to the first token
 FIRST_TOKEN_ERROR = 40  # percent: engines' schedulers differ more than accelerators do
+_UNPUBLISHED_DRAFT = 30  # percent at least, with a draft on accelerators on which nobody has published a run with one
 _OTHER_WEIGHTS = 0.05  # share by which FP8 weights may differ from what their shape has
 
 
@@ -40,6 +42,7 @@ class Engines:
     + at_a_time: requests that one of them runs at a time; the others wait
     + tokens: of a prompt, and of its answer
     + context_length: tokens of the longest prompt
+    + error_percent: how far off estimates may be
     """
 
     model: str
@@ -51,6 +54,7 @@ class Engines:
     at_a_time: int
     tokens: int
     context_length: int
+    error_percent: int
 
     @property
     def together(self) -> int:
@@ -67,18 +71,19 @@ def engines_of(spec: EngineSpec, sizing: Sizing) -> Engines | str:
     unknown = _unknown(spec, sizing)
     if unknown or sizing.fit is None or sizing.sequences is None:
         return unknown or f"nothing is known of how fast {spec.accelerator} is"
-    fit, shape = sizing.fit, catalog.models()[spec.model].shape
+    fit, model = sizing.fit, catalog.models()[spec.model]
     tokens = min(TOKENS, sizing.context_length // 2)
     return Engines(
         model=spec.model,
         accelerator=spec.accelerator,
         tensor_parallel=spec.tensor_parallel,
-        kv_bytes=fit.kv_bytes_per_token // (2 * shape.layers * shape.kv_heads * shape.head_dim),
+        kv_bytes=fit.kv_bytes_per_token // kv_bytes_per_token(model, 1),
         drafting=sizing.draft is not None,
         count=spec.replicas * fit.data_parallel,
         at_a_time=min(sizing.sequences, fit.kv_token_capacity // (2 * tokens)),
         tokens=tokens,
         context_length=sizing.context_length,
+        error_percent=_error(spec, sizing),
     )
 
 
@@ -115,8 +120,14 @@ def _estimate(engines: Engines, in_flight: int, _: str) -> Estimate:
         in_flight=in_flight,
         tokens_per_second=round(rate, 1),
         ms_per_token=round(weighted / running * 1000, 2),
-        error_percent=runner.speed.error_percent,
+        error_percent=engines.error_percent,
     )
+
+
+def _error(spec: EngineSpec, sizing: Sizing) -> int:
+    own_error = catalog.speeds()[spec.accelerator].error_percent
+    published = catalog.accelerators()[spec.accelerator].vendor in catalog.engines()[spec.engine].drafts_on
+    return own_error if sizing.draft is None or published else max(own_error, _UNPUBLISHED_DRAFT)
 
 
 def _runner(engines: Engines) -> Runner:

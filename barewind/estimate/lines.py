@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from barewind.engines.workload import Sizing
-from barewind.estimate.host import FIRST_TOKEN_ERROR, LOADS, Engines, engines_of, estimate, first_tokens
+from barewind.estimate.host import FIRST_TOKEN_ERROR, LOADS, Engines, engines_of, estimates, first_tokens
 from barewind.estimate.layouts import Better, better
 from barewind.spec.keys import EngineSpec
 
@@ -22,21 +22,21 @@ def lines(spec: EngineSpec, sizing: Sizing) -> Iterator[str]:
 
 
 def _loads(engines: Engines) -> str:
-    parts = []
-    for load in LOADS:
-        told = estimate(engines, load)
-        waiting = f"; {engines.waiting(load)} queue" if engines.waiting(load) else ""
-        parts.append(f"{told.tokens_per_second:.0f} with {load} ({told.ms_per_token:.1f} ms{waiting})")
-    return (
-        f"tokens/s of the host, by requests in flight (a token of each): {', '.join(parts)}; "
-        f"prompts and answers of {engines.tokens} tokens"
-    )
+    parts: list[str] = []
+    for told in estimates(engines):
+        rate, milliseconds = f"{told.tokens_per_second:.0f}", f"{told.ms_per_token:.1f}"
+        if not parts:
+            parts.append(f"{rate} tokens/s of the host with 1 request in flight ({milliseconds} ms per token)")
+            continue
+        queue = f"; {engines.waiting(told.in_flight)} queue" if engines.waiting(told.in_flight) else ""
+        parts.append(f"{rate} with {told.in_flight} ({milliseconds}{queue})")
+    return f"{', '.join(parts)}; prompts and answers of {engines.tokens} tokens"
 
 
 def _trust(engines: Engines) -> str:
     firsts = [f"{seconds:.2f} s for a prompt of {name} tokens" for name, seconds in first_tokens(engines).items()]
     return (
-        f"{estimate(engines, 1).error_percent} %; the first token within {FIRST_TOKEN_ERROR} %: {', '.join(firsts)}, where no "
+        f"{engines.error_percent} %; the first token within {FIRST_TOKEN_ERROR} %: {', '.join(firsts)}, where no "
         "other is before it; measured on this hardware: no"
     )
 

@@ -46,6 +46,15 @@ def test_how_far_off_it_may_be_is_the_hardwares(accelerators: tuple[str, ...], p
         assert {each.error_percent for each in estimates(engines(accelerator=accelerator))} == {percent}
 
 
+def test_a_draft_that_nobody_has_published_there_is_less_sure() -> None:
+    assert [known(accelerator=name, speculative=True).error_percent for name in ("h200", "b200", "mi300x")] == [
+        10,
+        20,
+        30,
+    ]
+    assert known(accelerator="mi300x").error_percent == 10
+
+
 def test_the_engines_of_a_host_share_the_requests() -> None:
     one, both = known(accelerator_count=4), known(replicas=2, replica=0)
     assert (both.count, both.together) == (2, 256)
