@@ -10,7 +10,7 @@ from barewind.compare.document import Comparison, Objective, Setup
 from barewind.engines.fit import Fit, kv_bytes_per_token
 from barewind.engines.sizing import size
 from barewind.engines.workload import Sizing
-from barewind.estimate.host import engines_of, estimate
+from barewind.estimate.host import estimate, serving_of
 from barewind.estimate.layouts import others
 from barewind.lock.file import Lock
 from barewind.plan.checks import problems
@@ -106,8 +106,8 @@ def _key(spec: EngineSpec, sizing: Sizing) -> tuple[object, ...]:
 
 
 def _setup(spec: EngineSpec, sizing: Sizing, fit: Fit, in_flight: int, *, planned: bool) -> Setup:
-    engines = engines_of(spec, sizing)
-    told = None if isinstance(engines, str) else estimate(engines, in_flight)
+    serving = serving_of(spec, sizing)
+    told = None if isinstance(serving, str) else estimate(serving, in_flight)
     cost = None
     if told is not None and spec.cost_per_hour is not None:
         cost = round(spec.cost_per_hour / (told.tokens_per_second * 3600) * 1e6, 4)
@@ -122,8 +122,8 @@ def _setup(spec: EngineSpec, sizing: Sizing, fit: Fit, in_flight: int, *, planne
         kv_tokens=fit.kv_token_capacity * fit.data_parallel * spec.replicas,
         sequences=fit.concurrent_sequences * spec.replicas,
         estimate=told,
-        no_estimate=engines if isinstance(engines, str) else None,
-        queued=None if isinstance(engines, str) else engines.waiting(in_flight),
+        no_estimate=serving if isinstance(serving, str) else None,
+        queued=None if isinstance(serving, str) else serving.waiting(in_flight),
         cost_per_million_tokens=cost,
     )
 

@@ -35,8 +35,8 @@ class Estimate(Part):
 
 
 @dataclass(frozen=True)
-class Engines:
-    """A host's engines, all alike, as far as their speed goes.
+class Serving:
+    """What decides how fast a host's engines serve, which are all alike.
 
     + count: engines that share the requests
     + at_a_time: requests that one of them runs at a time; the others wait
@@ -66,14 +66,14 @@ class Engines:
         return max(0, in_flight - self.together)
 
 
-def engines_of(spec: EngineSpec, sizing: Sizing) -> Engines | str:
+def serving_of(spec: EngineSpec, sizing: Sizing) -> Serving | str:
     """What decides how fast a host is; or, where nothing is known of that, a sentence that says of what."""
     unknown = _unknown(spec, sizing)
     if unknown or sizing.fit is None or sizing.sequences is None:
         return unknown or f"nothing is known of how fast {spec.accelerator} is"
     fit, model = sizing.fit, catalog.models()[spec.model]
     tokens = min(TOKENS, sizing.context_length // 2)
-    return Engines(
+    return Serving(
         model=spec.model,
         accelerator=spec.accelerator,
         tensor_parallel=spec.tensor_parallel,
@@ -87,32 +87,32 @@ def engines_of(spec: EngineSpec, sizing: Sizing) -> Engines | str:
     )
 
 
-def estimate(engines: Engines, in_flight: int) -> Estimate:
+def estimate(serving: Serving, in_flight: int) -> Estimate:
     """How fast the host is with so many requests in flight, spread evenly over its engines."""
-    return _estimate(engines, in_flight, own.state())
+    return _estimate(serving, in_flight, own.state())
 
 
-def estimates(engines: Engines | str) -> tuple[Estimate, ...]:
+def estimates(serving: Serving | str) -> tuple[Estimate, ...]:
     """How fast the host is at each of the loads; empty where nothing is known."""
-    return () if isinstance(engines, str) else tuple(estimate(engines, load) for load in LOADS)
+    return () if isinstance(serving, str) else tuple(estimate(serving, load) for load in LOADS)
 
 
-def first_tokens(engines: Engines) -> dict[str, float]:
+def first_tokens(serving: Serving) -> dict[str, float]:
     """Seconds to the first token of prompts of usual lengths that the context takes, on an engine that does nothing else."""
-    runner = _runner(engines)
-    return {name: first_token(runner, tokens) for name, tokens in PROMPTS.items() if tokens < engines.context_length}
+    runner = _runner(serving)
+    return {name: first_token(runner, tokens) for name, tokens in PROMPTS.items() if tokens < serving.context_length}
 
 
 @lru_cache(maxsize=16384)
-def _estimate(engines: Engines, in_flight: int, _: str) -> Estimate:
+def _estimate(serving: Serving, in_flight: int, _: str) -> Estimate:
     """Hosts that are alike are worked out once, as the catalog stands."""
-    runner = _runner(engines)
-    least, more = divmod(in_flight, engines.count)  # engines with one request more than the others
+    runner = _runner(serving)
+    least, more = divmod(in_flight, serving.count)  # engines with one request more than the others
     rate = weighted = running = 0.0
-    for count, each in ((more, least + 1), (engines.count - more, least)):
-        at_a_time = min(each, engines.at_a_time)
+    for count, each in ((more, least + 1), (serving.count - more, least)):
+        at_a_time = min(each, serving.at_a_time)
         if count and at_a_time:
-            steady = steady_state(runner, at_a_time, prompt=engines.tokens, output=engines.tokens)
+            steady = steady_state(runner, at_a_time, prompt=serving.tokens, output=serving.tokens)
             rate += count * steady.tokens_per_second
             weighted += count * at_a_time * steady.per_token
             running += count * at_a_time
@@ -120,7 +120,7 @@ def _estimate(engines: Engines, in_flight: int, _: str) -> Estimate:
         in_flight=in_flight,
         tokens_per_second=round(rate, 1),
         ms_per_token=round(weighted / running * 1000, 2),
-        error_percent=engines.error_percent,
+        error_percent=serving.error_percent,
     )
 
 
@@ -130,14 +130,14 @@ def _error(spec: EngineSpec, sizing: Sizing) -> int:
     return own_error if sizing.draft is None or published else max(own_error, _UNPUBLISHED_DRAFT)
 
 
-def _runner(engines: Engines) -> Runner:
-    model = catalog.models()[engines.model]
+def _runner(serving: Serving) -> Runner:
+    model = catalog.models()[serving.model]
     draft = None
-    if engines.drafting and model.draft and model.draft_tokens and model.draft_accepted:
+    if serving.drafting and model.draft and model.draft_tokens and model.draft_accepted:
         head = catalog.models()[model.draft]
         draft = Draft(head.weights.total, head.shape.layers, model.draft_tokens, model.draft_accepted)
-    speed = catalog.speeds()[engines.accelerator]
-    return Runner(model.shape, speed, engines.tensor_parallel, engines.kv_bytes, draft)
+    speed = catalog.speeds()[serving.accelerator]
+    return Runner(model.shape, speed, serving.tensor_parallel, serving.kv_bytes, draft)
 
 
 def _unknown(spec: EngineSpec, sizing: Sizing) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from barewind import catalog
 from barewind.engines.counted import counted
 from barewind.engines.sizing import size
-from barewind.estimate.host import Engines, engines_of, estimate
+from barewind.estimate.host import Serving, estimate, serving_of
 from barewind.spec.keys import EngineSpec
 
 # Requests in flight at which layouts are compared.
@@ -47,13 +47,13 @@ def others(spec: EngineSpec) -> Iterator[EngineSpec]:
         )
 
 
-def better(spec: EngineSpec, planned: Engines) -> list[Better] | None:
+def better(spec: EngineSpec, planned: Serving) -> list[Better] | None:
     """The layouts that do most, load by load, where they do more than the planned one; None if no other one fits."""
-    layouts: list[Engines] = []
+    layouts: list[Serving] = []
     for other in others(spec):
-        engines = engines_of(other, size(other))
-        if isinstance(engines, Engines) and engines.count != planned.count:
-            layouts.append(engines)
+        serving = serving_of(other, size(other))
+        if isinstance(serving, Serving) and serving.count != planned.count:
+            layouts.append(serving)
     if not layouts:
         return None
     winners = [_winner(layouts, planned, load) for load in _GRID]
@@ -82,8 +82,8 @@ def better(spec: EngineSpec, planned: Engines) -> list[Better] | None:
     return found
 
 
-def _winner(layouts: list[Engines], planned: Engines, load: int) -> Engines | None:
+def _winner(layouts: list[Serving], planned: Serving, load: int) -> Serving | None:
     """The layout that does most at a load; None if none does notably more than the planned one."""
-    best = max(layouts, key=lambda engines: estimate(engines, load).tokens_per_second)
+    best = max(layouts, key=lambda serving: estimate(serving, load).tokens_per_second)
     enough = estimate(planned, load).tokens_per_second * _MORE
     return best if estimate(best, load).tokens_per_second > enough else None

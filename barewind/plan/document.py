@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from barewind.catalog import Layout
-from barewind.estimate.host import Estimate, engines_of, estimates
+from barewind.estimate.host import Estimate, estimates, serving_of
 from barewind.plan.checks import problems
 from barewind.plan.engine import EnginePlan
 
@@ -106,7 +106,7 @@ def as_json(plan: EnginePlan, found: Sequence[str] | None = None) -> dict[str, A
     spec, sizing = plan.spec, plan.sizing
     model, *drafts = (dict(zip(("id", "revision", "layout"), name, strict=True)) for name in plan.revisions)
     fit = None if sizing.fit is None else asdict(sizing.fit) | {"advice": list(sizing.fit.advice)}
-    engines = engines_of(spec, sizing)
+    serving = serving_of(spec, sizing)
     document = {
         "host": spec.host,
         "groups": list(spec.groups),
@@ -129,8 +129,8 @@ def as_json(plan: EnginePlan, found: Sequence[str] | None = None) -> dict[str, A
         "container_args": list(plan.container),
         "reasons": {option.flag: option.reason for option in plan.command.options},
         "fit": fit,
-        "estimate": [estimate.model_dump() for estimate in estimates(engines)],
-        "no_estimate": engines if isinstance(engines, str) else None,
+        "estimate": [estimate.model_dump() for estimate in estimates(serving)],
+        "no_estimate": serving if isinstance(serving, str) else None,
         "release": plan.release,
     }
     if spec.replica is not None:

@@ -9,25 +9,25 @@ import pytest
 from barewind import catalog
 from barewind.catalog import own
 from barewind.engines.sizing import size
-from barewind.estimate.host import LOADS, Engines, engines_of, estimate, estimates, first_tokens
+from barewind.estimate.host import LOADS, Serving, estimate, estimates, first_tokens, serving_of
 from tests.support.factories import LAB_MODEL, engine_spec, lab_spec
 
 NVFP4 = "nvidia/Mistral-Medium-3.5-128B-NVFP4"
 
 
-def engines(**changes: Any) -> Engines | str:
+def serving(**changes: Any) -> Serving | str:
     spec = engine_spec(**{"speculative": False} | changes)
-    return engines_of(spec, size(spec))
+    return serving_of(spec, size(spec))
 
 
-def known(**changes: Any) -> Engines:
-    found = engines(**changes)
-    assert isinstance(found, Engines)
+def known(**changes: Any) -> Serving:
+    found = serving(**changes)
+    assert isinstance(found, Serving)
     return found
 
 
 def test_a_host_is_estimated_at_each_load() -> None:
-    assert [each.model_dump() for each in estimates(engines())] == [
+    assert [each.model_dump() for each in estimates(serving())] == [
         {"in_flight": 1, "tokens_per_second": 90.3, "ms_per_token": 10.98, "error_percent": 10},
         {"in_flight": 8, "tokens_per_second": 670.1, "ms_per_token": 11.84, "error_percent": 10},
         {"in_flight": 32, "tokens_per_second": 2150.8, "ms_per_token": 14.78, "error_percent": 10},
@@ -43,7 +43,7 @@ def test_a_host_is_estimated_at_each_load() -> None:
 )
 def test_how_far_off_it_may_be_is_the_hardwares(accelerators: tuple[str, ...], percent: int) -> None:
     for accelerator in accelerators:
-        assert {each.error_percent for each in estimates(engines(accelerator=accelerator))} == {percent}
+        assert {each.error_percent for each in estimates(serving(accelerator=accelerator))} == {percent}
 
 
 def test_a_draft_that_nobody_has_published_there_is_less_sure() -> None:
@@ -87,6 +87,17 @@ def test_what_does_not_run_at_a_time_queues(changes: dict[str, Any], together: i
     assert estimate(found, together + 7) == estimate(found, together).model_copy(update={"in_flight": together + 7})
 
 
+@pytest.mark.parametrize("accelerator", catalog.speeds())
+@pytest.mark.parametrize("changes", [{}, {"speculative": True}, {"replicas": 2, "replica": 0, "max_num_seqs": 24}])
+def test_with_more_in_flight_a_host_never_does_less_nor_an_answer_come_sooner(
+    accelerator: str, changes: dict[str, Any]
+) -> None:
+    host = known(accelerator=accelerator, **changes)
+    found = [estimate(host, load) for load in range(1, 65)]
+    assert [each.tokens_per_second for each in found] == sorted(each.tokens_per_second for each in found)
+    assert [each.ms_per_token for each in found] == sorted(each.ms_per_token for each in found)
+
+
 def test_a_context_shorter_than_the_load_is_filled() -> None:
     short = known(context_length=1024)
     assert short.tokens == 512
@@ -120,7 +131,7 @@ def test_a_draft_and_a_narrow_cache_are_counted() -> None:
     ],
 )
 def test_where_nothing_is_known_there_is_no_estimate(changes: dict[str, Any], reason: str) -> None:
-    found = engines(**changes)
+    found = serving(**changes)
     assert isinstance(found, str)
     assert found.startswith(reason)
     assert estimates(found) == ()
@@ -128,7 +139,7 @@ def test_where_nothing_is_known_there_is_no_estimate(changes: dict[str, Any], re
 
 def test_without_accelerators_there_is_no_estimate() -> None:
     spec = lab_spec()
-    assert engines_of(spec, size(spec)) == "nothing is known of how fast cpu is"
+    assert serving_of(spec, size(spec)) == "nothing is known of how fast cpu is"
 
 
 @pytest.mark.parametrize("total", [133_605_834_656, 30_000_000_000])
@@ -149,11 +160,11 @@ def test_a_model_of_the_sites_own_is_known_by_its_shape(tmp_path: Any, total: in
     )
     own.use([str(file)])
     try:
-        found = engines(model="example/tuned")
+        found = serving(model="example/tuned")
         if total < 100e9:
             assert isinstance(found, str)
         else:
-            assert estimates(found) == estimates(engines())
+            assert estimates(found) == estimates(serving())
     finally:
         own.use([])
 

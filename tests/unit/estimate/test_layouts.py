@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from barewind.engines.sizing import size
-from barewind.estimate.host import Engines, engines_of
+from barewind.estimate.host import Serving, serving_of
 from barewind.estimate.layouts import Better, better, others
 from barewind.estimate.lines import lines
 from tests.support.factories import engine_spec
@@ -15,8 +15,8 @@ from tests.support.factories import engine_spec
 
 def found(**changes: Any) -> list[Better] | None:
     spec = engine_spec(**{"speculative": False} | changes)
-    planned = engines_of(spec, size(spec))
-    assert isinstance(planned, Engines)
+    planned = serving_of(spec, size(spec))
+    assert isinstance(planned, Serving)
     return better(spec, planned)
 
 
