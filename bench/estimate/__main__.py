@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from barewind import catalog
-from bench.estimate.compare import Comparison, comparisons
+from bench.estimate.compare import FIGURES, FIRST, Comparison, comparisons
 
 
 @click.command()
@@ -19,14 +19,23 @@ def main() -> None:
 
 
 def table(found: Sequence[Comparison]) -> Iterator[str]:
-    """Every figure, a line each."""
-    yield "| run | figure | estimated | published | error | |\n|---|---|---|---|---|---|"
-    for each in found:
-        use = "fitted" if getattr(each.run, "fit", False) else "check"
-        yield (
-            f"| {each.run.name} | {each.figure} | {each.estimated:.4g} | {each.published:.4g} | {each.error:+.1f} % | "
-            f"{use}{'' if each.holds else ', beyond'} |"
-        )
+    """Every run, a line each: estimated, published, and how far apart they are."""
+    yield f"| run | | {' | '.join(FIGURES)} |"
+    yield f"|---|---|{'---|' * len(FIGURES)}"
+    for name in dict.fromkeys(each.run.name for each in found):
+        own = {each.figure: each for each in found if each.run.name == name}
+        use = "fitted" if any(getattr(each.run, "fit", False) for each in own.values()) else "check"
+        yield f"| {name} | {use} | {' | '.join(_cell(own.get(figure)) for figure in FIGURES)} |"
+
+
+def _cell(figure: Comparison | None) -> str:
+    if figure is None:
+        return ""
+    return f"{_short(figure.estimated)} / {_short(figure.published)}: {figure.error:+.1f} %"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def worst(found: Sequence[Comparison]) -> Iterator[str]:
@@ -35,7 +44,7 @@ def worst(found: Sequence[Comparison]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for hardware, speed in catalog.speeds().items():
         own = [each for each in found if each.run.hardware == hardware]
-        speeds = [each for each in own if "first token" not in each.figure]
+        speeds = [each for each in own if each.figure != FIRST]
         checks = [each for each in speeds if each.holds and not getattr(each.run, "fit", False)]
         beyond = [each for each in speeds if not each.holds]
         cells = (

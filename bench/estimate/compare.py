@@ -12,6 +12,13 @@ from barewind.estimate.step import Runner, step_time
 from bench.estimate.published import Length, Ratio, Run, ratios, runs
 from bench.estimate.replay import Engine
 
+TOKENS, PER_TOKEN, FORMULA, FIRST, TIMES = FIGURES = (
+    "tokens/s",
+    "ms per token",
+    "ms per token, formula",
+    "s to the first token",
+    "times the tokens/s",
+)
 _STEP = 8192  # tokens of a step that reads prompts alone
 
 
@@ -49,18 +56,18 @@ def comparisons() -> list[Comparison]:
 
 def _figures(run: Run) -> Iterator[tuple[str, float, float]]:
     result, published = Engine(run).finish(), run.published
-    yield "tokens/s", result.tokens_per_second, published.tokens_per_second
+    yield TOKENS, result.tokens_per_second, published.tokens_per_second
     if published.ms_per_token is not None:
-        yield "ms per token", result.ms_per_token, published.ms_per_token
+        yield PER_TOKEN, result.ms_per_token, published.ms_per_token
         if not _queues(run):
             steady = steady_state(run.runner, run.at_a_time, prompt=_mean(run.prompt), output=_mean(run.output))
-            yield "ms per token, formula", steady.per_token * 1000, published.ms_per_token
+            yield FORMULA, steady.per_token * 1000, published.ms_per_token
     if published.first_token is not None:
-        yield "s to the first token", result.first_token, published.first_token
+        yield FIRST, result.first_token, published.first_token
 
 
 def _band(run: Run, figure: str) -> int:
-    return FIRST_TOKEN_ERROR if "first token" in figure else catalog.speeds()[run.hardware].error_percent
+    return FIRST_TOKEN_ERROR if figure == FIRST else catalog.speeds()[run.hardware].error_percent
 
 
 def _queues(run: Run) -> bool:
@@ -77,7 +84,7 @@ def _ratio(ratio: Ratio) -> Comparison:
     one = Runner(ratio.shape, speed, ratio.accelerators)
     several = Runner(ratio.shape, speed, ratio.accelerators // ratio.engines)
     estimated = ratio.engines * _prompts(one, ratio.prompt) / _prompts(several, ratio.prompt)
-    return Comparison(ratio, "times the tokens/s", estimated, ratio.published, speed.error_percent)
+    return Comparison(ratio, TIMES, estimated, ratio.published, speed.error_percent)
 
 
 def _prompts(runner: Runner, prompt: int) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.estimate.__main__ import reasons, worst
+from bench.estimate.__main__ import reasons, table, worst
 from bench.estimate.compare import Comparison, comparisons
 
 PAGE = Path(__file__).parents[3] / "docs" / "estimate.md"
@@ -40,7 +40,7 @@ def test_of_this_model_every_figure_is_within_its_band() -> None:
     assert [each.run.name for each in own if not each.holds] == []
 
 
-@pytest.mark.parametrize("part", [worst, reasons])
+@pytest.mark.parametrize("part", [table, worst, reasons])
 def test_the_page_has_these_errors(part: Callable[[Sequence[Comparison]], Iterator[str]]) -> None:
     lines = list(part(found()))
     assert [line for line in lines if line not in PAGE.read_text()] == []
