@@ -96,32 +96,30 @@ class Balancers:
         self._last |= rotations
         return rotations
 
-    def drain(self, host: Host, drain: Drain, engine: str | None = None) -> bool:
+    def drain(self, host: Host, name: str, drain: Drain) -> bool:
         """Drain an engine of a host; False, and said so, when that fails: then every balancer does with it what it did before.
 
-        + engine: its name; None, here and below: the host has one, of its own name
+        + name: the engine's, here and below
         """
-        name = engine or host.name
         rotations, problem = self._refusing.ask(name, drain, drain.together)
         if problem:
             return _failed(host, f"{problem}. The host was not touched")
         self._drained_before[name] = commands.drained_on(rotations, name)
         self.stages[name] = "draining"
         try:
-            self.wait_drained(host, drain, name)
+            self.wait_drained(host, name, drain)
         except BarewindError as error:
-            self.undo_drain(host, drain.together, name)
+            self.undo_drain(name, drain.together)
             gets = "Its requests go on" if commands.serving(rotations.values(), name) else "It gets none, as before"
             return _failed(host, f"{error}. {gets}, the host was not touched")
         self.stages[name] = "drained"
         return True
 
-    def undo_drain(self, host: Host, others: Collection[str] = (), engine: str | None = None) -> None:
+    def undo_drain(self, name: str, others: Collection[str] = ()) -> None:
         """Undrain an engine whose drain has not ended, where it was not drained before; balancers that fail to are logged.
 
         + others: hosts whose drains may end so at the same time
         """
-        name = engine or host.name
         self.stages.pop(name, None)
         before = self._drained_before.pop(name, [])
         names = [balancer for balancer in self.names if balancer not in before]
@@ -137,13 +135,12 @@ class Balancers:
         self.stages[name] = "drained"
         commands.check_drained(self._draining.ask(name, self.names).all(), name)
 
-    def wait_drained(self, host: Host, drain: Drain, engine: str | None = None) -> None:
+    def wait_drained(self, host: Host, name: str, drain: Drain) -> None:
         """Drain an engine and wait until it has no requests, as long as the policy says; it stays drained if this fails.
 
         Raises:
             BarewindError: the policy gives up, a balancer cannot be told, or something else undrains the host.
         """
-        name = engine or host.name
         poll = Poll(_INTERVAL, log=host.log, log_at_once=True)
         logged, empty = "", False
         while True:
@@ -163,12 +160,11 @@ class Balancers:
         if decision.message:
             logger.warning(f"{host.print_prefix}{name}: {decision.message}")
 
-    def undrain(self, host: Host, others: Collection[str] = (), engine: str | None = None) -> bool:
+    def undrain(self, host: Host, name: str, others: Collection[str] = ()) -> bool:
         """Undrain an engine and wait until every balancer that has it sends it requests; False, and said so, if one does not.
 
         + others: hosts that are undrained at the same time
         """
-        name = engine or host.name
         poll = Poll(_INTERVAL)
         try:
             while True:

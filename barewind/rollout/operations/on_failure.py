@@ -125,7 +125,7 @@ class FailedRun:
         intent = self._intents[step.engine]
         host = self._host(intent.plan)
         if step.action == "undo drain":
-            self._balancers.undo_drain(host, engine=step.engine)
+            self._balancers.undo_drain(step.engine)
         elif step.action == "drain":
             self._balancers.drain_at_once(step.engine)
         elif step.action == "undrain":
@@ -146,13 +146,13 @@ class FailedRun:
         drain = Drain.of(intent.plan.spec, (name,))
         if self._has_failed(name):
             drain = drain if drain.policy == "wait" else replace(drain, policy="proceed")
-            self._balancers.wait_drained(host, drain, name)
-        elif self._balancers.stages[name] == "undrained" and not self._balancers.drain(host, drain, name):
+            self._balancers.wait_drained(host, name, drain)
+        elif self._balancers.stages[name] == "undrained" and not self._balancers.drain(host, name, drain):
             raise BarewindError("cannot be drained, see above")
 
     def _undrain(self, host: Host, name: str) -> None:
         self._check_lease()  # a gate takes minutes
-        if not self._balancers.undrain(host, engine=name):
+        if not self._balancers.undrain(host, name):
             raise BarewindError("cannot be undrained, see above")
 
     def _has_failed(self, name: str) -> bool:
