@@ -1,4 +1,4 @@
-"""A host with several engines, through the real `pyinfra` command: each takes its turn, and what befalls one is told of it alone."""
+"""A host with several engines, through the real `pyinfra` command: each takes its turn, and what befalls one is its own."""
 
 from __future__ import annotations
 

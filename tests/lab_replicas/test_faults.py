@@ -5,12 +5,15 @@ Each test begins with four engines that serve one release; what the test before 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lab import wait
 from lab.hosts import hosts
 from tests.support import replicas
-from tests.support.lab import Size
+from tests.support.commands import BackgroundRun
+from tests.support.lab import Size, servers
 from tests.support.load import Stream, under_load
 from tests.support.releases import begin, deploy, run
 from tests.support.replicas import BALANCER, COUNT, HOST, OneHost, cards
@@ -34,6 +37,27 @@ def host(deployed: OneHost) -> OneHost:
     """A host whose engines all serve one release."""
     deployed.repair()
     return deployed
+
+
+class Evaluation:
+    """An evaluation that a rollout waits for: its engine has passed its gate, and is drained until this ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "over"
+        self.command = ["sh", "-c", f"until [ -e {self._file} ]; do sleep 0.2; done"]
+
+    def begun(self, rollout: BackgroundRun) -> bool:
+        """Wait until the rollout waits for it."""
+        return rollout.prints("is evaluated")
+
+    def end(self) -> None:
+        """Have it succeed, now and later."""
+        self._file.touch()
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path) -> Evaluation:
+    return Evaluation(tmp_path)
 
 
 @pytest.mark.parametrize("policy", ["hold", "rollback", "rollback_group"])
@@ -94,11 +118,14 @@ def test_an_engine_that_runs_out_of_memory_is_told_with_its_own_log(host: OneHos
     assert host.all_serve(host.release, [SECOND, THIRD, LAST])
 
 
-def test_an_engine_that_stops_while_another_is_out_ends_the_rollout(host: OneHost) -> None:
+def test_an_engine_that_stops_while_another_is_out_ends_the_rollout(host: OneHost, evaluation: Evaluation) -> None:
+    new = host.fresh().but(evaluation=evaluation.command)
     with under_load(balancers=[BALANCER], least=300) as load:
-        rollout = begin("deploy.py", host.other)
-        assert rollout.prints(_STARTS)
+        rollout = begin("deploy.py", new)
+        assert evaluation.begun(rollout)
         hosts.exec(HOST, "systemctl stop barewind-engine@3.service")
+        wait.until(lambda: replicas.states()[LAST] == "DOWN", 120, f"{LAST} is still asked")
+        evaluation.end()
         failed = rollout.end()
     assert failed.status != 0
     assert load.lost == []
@@ -106,34 +133,37 @@ def test_an_engine_that_stops_while_another_is_out_ends_the_rollout(host: OneHos
     assert (
         f"{LAST} out of rotation by now, and max_unavailable is 1: {SECOND} cannot be drained as well" in failed.output
     )
-    state = host.agreed(host.other)
-    assert state.serves(FIRST, host.other)
+    state = host.agreed(new)
+    assert state.serves(FIRST, new)
     assert state.all_serve(host.release, [SECOND, THIRD])
     assert "UP" not in state.states_of(LAST)
 
     with under_load(balancers=[BALANCER], least=300) as load:
-        mended = deploy(host.other)
+        mended = deploy(new)
     assert mended.status == 0
     assert load.lost == []
-    assert load.fewest[BALANCER] >= COUNT - 2  # it comes first
-    assert host.all_serve(host.other)
-    host.swap()
+    assert load.fewest[BALANCER] == COUNT - 1  # it comes first
+    assert host.all_serve(new)
 
 
-def test_streams_that_outlive_drain_timeout_keep_their_engine_and_no_other_leaves(host: OneHost) -> None:
-    patient = host.other.but(drain_timeout=6)
+def test_streams_that_outlive_drain_timeout_keep_their_engine_and_no_other_leaves(
+    host: OneHost, evaluation: Evaluation
+) -> None:
+    new = host.fresh().but(drain_timeout=6, evaluation=evaluation.command)
     before = host.started()
-    rollout = begin("deploy.py", patient)
-    assert rollout.prints(_STARTS)
-    long = [Stream(BALANCER, 1500) for _ in range(2 * COUNT)]  # on every engine that serves, for 75 s
+    rollout = begin("deploy.py", new)
+    assert evaluation.begun(rollout)
+    long = [Stream(BALANCER, 1500) for _ in range(2 * COUNT)]  # on each engine that serves, for 75 s and more
+    wait.until(lambda: servers(BALANCER)[SECOND].requests > 0, 60, f"{SECOND} gets no request")
+    evaluation.end()
     failed = rollout.end()
     assert failed.status != 0
     assert f"{SECOND}: " in failed.output
     assert "raise 'drain_timeout'" in failed.output
     assert "the host was not touched" in failed.output
     assert host.started()[1:] == before[1:]
-    state = host.agreed(patient)
-    assert state.serves(FIRST, patient)
+    state = host.agreed(new)
+    assert state.serves(FIRST, new)
     assert state.all_serve(host.release, [SECOND, THIRD, LAST])
     assert all(stream.whole() for stream in long)
 
