@@ -36,7 +36,7 @@ def main(replicas: tuple[int, ...], requests: int) -> None:
     caches: list[PageCache] = []
     for count in replicas:
         with tempfile.TemporaryDirectory() as folder:
-            host = deployed(Path(folder), Size(hopper=1), count=count)
+            host = deployed(Path(folder), Size(hopper=1), count=count, keep=True)
             with under_load(least=requests, balancers=[BALANCER]) as steady:
                 pass
             with under_load(least=requests, balancers=[BALANCER]) as rolled:

@@ -61,14 +61,6 @@ def states(balancer: str = BALANCER) -> dict[str, str]:
     return {name: server.state for name, server in servers(balancer).items()}
 
 
-def fresh(size: Size, host: str) -> None:
-    """A lab of this size, on a host of which no engine has run yet, and a lock file for it."""
-    bring_up(size, anew=[host])
-    hub_control.reset()
-    standin_engine.ensure(Steps())
-    assert LAB.barewind("lock", "--update").status == 0
-
-
 def build(tag: str, folder: Path, count: int = COUNT) -> Release:
     """A release of an image that upstream has just built, for a host with so many engines."""
     standin_engine.variant(tag, env=[SLOW])
@@ -147,9 +139,19 @@ class OneHost:
             assert self.observe().all_serve(self.release, self.engines)
 
 
-def deployed(folder: Path, size: Size, *, host: str = HOST, count: int = COUNT) -> OneHost:
-    """A fresh host whose engines serve."""
-    fresh(size, host)
+def deployed(folder: Path, size: Size, *, host: str = HOST, count: int = COUNT, keep: bool = False) -> OneHost:
+    """A fresh host whose engines serve. `keep`: one that has so many engines already need not be fresh."""
+    if not keep or not _has(size, host, count):
+        bring_up(size, anew=[host])
+    hub_control.reset()
+    standin_engine.ensure(Steps())
+    assert LAB.barewind("lock", "--update").status == 0
     single = OneHost(build("one", folder, count), build("two", folder, count), host, count)
     assert rollouts.deploy(single.release, *data(allow_downtime=True)).status == 0
     return single
+
+
+def _has(size: Size, host: str, count: int) -> bool:
+    bring_up(size)
+    files = hosts.exec(host, "cd /etc/systemd/system && ls -d barewind-engine@*.service", check=False)
+    return files.stdout.split() == units(count)
