@@ -6,7 +6,7 @@ before any connection, refuse malformed groups and a missing file; find connecto
 that matches nothing, more hosts than this process may open files for, and an order of pyinfra's that knows no batches; run as
 many hosts at a time as there are), its end (a run that fails shows what is where), and the end of the command (the lease is
 released). Ctrl-C waits until no host's turn is in the middle of something. What hosts.connection, hosts.held, hosts.terminal,
-hosts.telling, hosts.pyinfra_order and hosts.readings wrap stands there.
+hosts.telling, hosts.pyinfra_arguments, hosts.pyinfra_order and hosts.readings wrap stands there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pyinfra.api.state import State
 from pyinfra_cli.exceptions import CliError
 
 from barewind.errors import BarewindError
-from barewind.hosts import held, pyinfra_order, readings, telling, terminal
+from barewind.hosts import held, pyinfra_arguments, pyinfra_order, readings, telling, terminal
 from barewind.hosts.connection import tune_connections
 from barewind.hosts.files_limit import raise_limit
 from barewind.output import connecting
@@ -57,6 +57,7 @@ def install() -> None:
     # A host's turn that fails ends the run with its message; gevent would print a traceback of it beside.
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, PyinfraError)
     pyinfra_order.install()
+    pyinfra_arguments.install()
     # After pyinfra's own tables have been wrapped, which it replaces; before the rest: what a run that fails does at its end
     # comes after the account of the run.
     output.install()

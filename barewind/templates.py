@@ -19,6 +19,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
+        auto_reload=False,
         trim_blocks=True,
         autoescape=False,  # noqa: S701 - unit files and configurations, no HTML
     )

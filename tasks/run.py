@@ -59,6 +59,12 @@ class Run:
 
     def once(self, function: Callable[[], Result]) -> Result:
         """The result of a function that runs for the first caller; the others wait for it, and get its error if it fails."""
+        if function not in self._results:
+            self._work_out(function)
+        result: Result = self._results[function]
+        return result
+
+    def _work_out(self, function: Callable[[], Any]) -> None:
         with self._locks.setdefault(function, RLock()):
             if function in self._errors:
                 raise self._errors[function]
@@ -68,8 +74,6 @@ class Run:
                 except Exception as error:
                     self._errors[function] = error
                     raise
-            result: Result = self._results[function]
-            return result
 
 
 def once(function: Callable[[], Result]) -> Callable[[], Result]:

@@ -7,7 +7,6 @@ messages.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,13 +18,13 @@ from barewind.engines.causes import Cause
 class Row:
     """Lines that tell a cause. `pattern` is None where only lines of an engine's own do."""
 
-    pattern: re.Pattern[str] | None
+    pattern: str | None
     cause: Cause
 
 
 @dataclass(frozen=True)
 class EngineLog:
-    """An engine's log.
+    """An engine's log, in regular expressions: their text, since compiling all takes time and a run that goes well reads no log.
 
     + rows: what tells why it does not serve; the first that a line matches counts: what says most stands first, what follows from
       other failures last
@@ -36,15 +35,15 @@ class EngineLog:
     """
 
     rows: tuple[Row, ...]
-    process: re.Pattern[str]
+    process: str
     goes_on: bool
-    reports: re.Pattern[str]
-    chatter: tuple[re.Pattern[str], ...]
+    reports: str
+    chatter: tuple[str, ...]
 
 
 def line(pattern: str, cause: Cause) -> Row:
     """Lines of an engine's own, by their regular expression."""
-    return Row(re.compile(pattern), cause)
+    return Row(pattern, cause)
 
 
 def table(
@@ -60,26 +59,26 @@ def table(
         rows += [row, *(one for one in own if one.cause == row.cause)]
     return EngineLog(
         rows=tuple(row for row in rows if row.pattern is not None),
-        process=re.compile(process),
+        process=process,
         goes_on=goes_on,
-        reports=re.compile("|".join(filter(None, (_REPORTS, reports)))),
-        chatter=(_CHATTER, *map(re.compile, chatter)),
+        reports="|".join(filter(None, (_REPORTS, reports))),
+        chatter=(_CHATTER, *chatter),
     )
 
 
 def _row(pattern: str, why: str, remedy: str) -> Row:
-    return Row(re.compile(pattern), Cause(why, remedy))
+    return Row(pattern, Cause(why, remedy))
 
 
 def _own(cause: Cause, pattern: str | None = None) -> Row:
-    return Row(None if pattern is None else re.compile(pattern), cause)
+    return Row(pattern, cause)
 
 
 _REPORTS = r"[Ss]ee (?:the )?(?:root cause|stack ?trace|error messages?) (?:above|\(above\)|for)"
 # Levels by where loggers write them, not by the word: an error may quote it ("run with NCCL_DEBUG=INFO for details"). Warnings
 # quote errors that did not happen.
 _LEVEL = "(?:INFO|WARNING|DEBUG|TRACE)"
-_CHATTER = re.compile(
+_CHATTER = (
     rf"^(?:\([^()]*\) *|\[[^\]]*\] *)*{_LEVEL}\b:? |^\d{{4}}-\d\d-\d\d[ T][\d:.,]+Z? (?:- [\w.]+ )?(?:[-|] )?{_LEVEL}\b|"
     rf"\bNCCL INFO |^{_LEVEL}:[\w.]+:"
 )

@@ -48,7 +48,7 @@ def explain(log: Sequence[str], engine: str, *, killed: bool = False) -> Reason 
         if row.cause == causes.CRASHED and last_error(log, engine):
             continue  # that line says more
         for line in reversed(lines):
-            if row.pattern is not None and (match := row.pattern.search(line)):
+            if row.pattern is not None and (match := re.search(row.pattern, line)):
                 groups = [group or "" for group in match.groups()] + [""] * 5
                 why = " ".join(row.cause.why.format(*groups).split())
                 return Reason(why, row.cause.remedy.format(*groups), line.strip())
@@ -64,7 +64,7 @@ def last_error(log: Sequence[str], engine: str) -> str | None:
     first: str | None = None
     last: str | None = None
     for process, text in _by_process(log, known):
-        if known.reports.search(text) or not _ERROR.match(text):
+        if re.search(known.reports, text) or not _ERROR.match(text):
             continue
         if first is None:
             first = process
@@ -77,7 +77,7 @@ def _telling(log: Iterable[str], known: EngineLog) -> Iterator[str]:
     """The lines that are not chatter, without colours."""
     for line in log:
         plain = _COLOURS.sub("", line)
-        if not any(pattern.search(plain) for pattern in known.chatter):
+        if not any(re.search(pattern, plain) for pattern in known.chatter):
             yield plain
 
 
@@ -85,7 +85,7 @@ def _by_process(log: Iterable[str], known: EngineLog) -> Iterator[tuple[str, str
     """Who wrote each telling line ("": nobody says), and its text."""
     process = ""
     for line in _telling(log, known):
-        beginning = known.process.match(line)
+        beginning = re.match(known.process, line)
         if beginning is not None and beginning.end():
             process = beginning["process"] or ""
             line = line[beginning.end() :]

@@ -16,7 +16,6 @@ from typing import Any
 
 import gevent
 import pyinfra
-import pyinfra.api.arguments
 import pyinfra.api.operations
 import pyinfra_cli.cli
 from pyinfra.api import Host, State
@@ -40,7 +39,6 @@ def install() -> None:
         setattr(pyinfra_cli.cli, name, _of_few_hosts(getattr(pyinfra_cli.cli, name)))
     # By its name: the attribute `operation` of the package is the function.
     import_module("pyinfra.api.operation").get_operation_order_from_stack = call_order  # type: ignore[attr-defined]
-    pyinfra.api.arguments.all_global_arguments = functools.cache(pyinfra.api.arguments.all_global_arguments)
 
 
 def hosts_of(state: State, operation: str) -> list[Host]:

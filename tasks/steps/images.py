@@ -25,15 +25,17 @@ _TRY = "curl -sk -m 10 -o /dev/null {url}"
 def unavailable() -> list[Problem]:
     """For preflight: images that hosts of this run lack and cannot have. Each registry is asked once per image, from here;
     one that does not answer here is tried from a host."""
-    from barewind.images import availability  # the HTTP library is slow to import, and rarely needed
-    from barewind.registry.client import Unreachable
-
     plans = fleet().hosts
     without = [
         name
         for name, known in host_facts().items()
         if name in plans and known.facts and not known.facts["image_present"]
     ]
+    if not without:
+        return []
+    from barewind.images import availability  # the HTTP library is slow to import, and rarely needed
+    from barewind.registry.client import Unreachable
+
     problems = []
     for reference, hosts in availability.lacking(plans, without).items():
         plan = plans[hosts[0]]

@@ -41,6 +41,7 @@ class Balancers:
         """`names` are hosts of the inventory; nobody is asked yet."""
         self.names = tuple(names)
         self.stages: dict[str, Stage] = {}  # by engine; whoever ends the run early needs to know
+        self.untouched: set[str] = set()  # engines whose drain was refused or undone: their turn had come
         self._state = state
         self._last: dict[str, Rotation] = {}  # by balancer, what it did at the last look at all its servers
         self._drained_before: dict[str, list[str]] = {}  # by engine: the balancers that had drained it already
@@ -103,7 +104,8 @@ class Balancers:
         """
         rotations, problem = self._refusing.ask(name, drain, drain.together)
         if problem:
-            return _failed(host, f"{problem}. The host was not touched")
+            self.untouched.add(name)
+            return _failed(host, name, f"{problem}. The host was not touched")
         self._drained_before[name] = commands.drained_on(rotations, name)
         self.stages[name] = "draining"
         try:
@@ -111,7 +113,7 @@ class Balancers:
         except BarewindError as error:
             self.undo_drain(name, drain.together)
             gets = "Its requests go on" if commands.serving(rotations.values(), name) else "It gets none, as before"
-            return _failed(host, f"{error}. {gets}, the host was not touched")
+            return _failed(host, name, f"{error}. {gets}, the host was not touched")
         self.stages[name] = "drained"
         return True
 
@@ -121,6 +123,7 @@ class Balancers:
         + others: hosts whose drains may end so at the same time
         """
         self.stages.pop(name, None)
+        self.untouched.add(name)
         before = self._drained_before.pop(name, [])
         names = [balancer for balancer in self.names if balancer not in before]
         for error in self._undraining.ask(name, names, others).errors.values():
@@ -175,9 +178,11 @@ class Balancers:
                     break
                 poll.pause()
         except BarewindError as error:
-            return _failed(host, str(error))
+            return _failed(host, name, str(error))
         if wait.outcome == "gave up":
-            return _failed(host, f"{wait.message}; it answers on the host itself: look at the network and its firewall")
+            return _failed(
+                host, name, f"{wait.message}; it answers on the host itself: look at the network and its firewall"
+            )
         if name in self.stages:
             self.stages[name] = "undrained"
         return True
@@ -244,6 +249,6 @@ class Balancers:
             poll.pause()
 
 
-def _failed(host: Host, problem: str) -> bool:
-    logger.error(f"{host.print_prefix}{host.name}: {problem}")
+def _failed(host: Host, engine: str, problem: str) -> bool:
+    logger.error(f"{host.print_prefix}{engine}: {problem}")
     return False

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fake_fleet import Clone, balancer, engine, responses
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
@@ -38,3 +40,22 @@ def test_a_run_that_fetches_nothing_needs_neither_the_http_library_nor_bars() ->
         "-c", f"import pyinfra_cli.main, sys, {steps}; print({{'requests', 'rich.progress'}} & sys.modules.keys())"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "set()\n", "")
+
+
+def test_a_run_whose_hosts_have_their_images_asks_no_registry(tmp_path: Path) -> None:
+    clone = Clone(tmp_path)
+    clone.inventory(engines=[engine(1, responses(image=["present"]))], balancers=[balancer()])
+    command = (
+        "import sys; from pyinfra_cli.main import main\n"
+        "try: main()\n"
+        "finally: print({'requests', 'rich.progress'} & sys.modules.keys())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command, "site.py", "deploy.py", "--dry"],
+        cwd=clone.path,
+        env=clone.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "set()"), done.stderr
