@@ -1,8 +1,9 @@
 """Base weights: what the servers of a fleet weigh where nobody has moved traffic. Pure.
 
 HAProxy divides the requests in flight by weight. An engine's weight goes by the accelerators that it uses, so that requests take
-about equally long on each: of 128 requests (1024 tokens in and out) on eight H200, one engine over all eight makes a token in
-25.3 ms, two over four with 64 requests each in 24.7, four over two with 32 each in 28.5 (modelled; docs/traffic.md says how far).
+about equally long on each: with 128 in flight on eight H200 (1024 tokens in and out) one engine over all eight makes a token in
+26.5 ms, two over four with 64 each in 25.5, four over two with 32 each in 29.0 (estimates: docs/estimate.md, which says how far
+they may be off). Lower and higher loads: docs/traffic.md.
 
 Accelerators of another kind count the same: how much more one carries depends on the load, and who is faster is free sooner, and
 gets more of the new requests without a weight that says so.

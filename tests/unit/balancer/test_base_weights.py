@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from barewind.balancer.base_weights import base_weights
 from barewind.balancer.config import haproxy_config
+from barewind.engines.sizing import size
+from barewind.estimate.host import Serving, estimate, serving_of
 from barewind.spec.keys import EngineSpec
 from barewind.spec.site import engines_of
 from tests.support.factories import balancer_spec, engine_spec, lab_spec
@@ -81,6 +84,24 @@ def test_a_server_of_another_weight_than_100_says_so() -> None:
         "    server d-0 192.0.2.11:8000 maxconn 128 weight 0",
         "    server d-1 192.0.2.11:8001 maxconn 128 weight 0",
     ]
+
+
+def test_requests_by_weight_take_about_as_long_on_each_engine() -> None:
+    """The reason of the rule, for eight H200 with 128 requests in flight; docs/traffic.md has these figures."""
+    pages = (Path(__file__).parents[3] / "docs/traffic.md").read_text()
+    for in_flight, most in ((64, 1.4), (128, 1.15), (256, 1.25)):
+        times = [per_token(replicas, in_flight) for replicas in (1, 2, 4)]
+        assert max(times) / min(times) < most
+        assert f"| {in_flight} | {' | '.join(f'{time:.1f}' for time in times)} |" in pages
+
+
+def per_token(replicas: int, in_flight: int) -> float:
+    """Milliseconds per token of a host, whose engines have equal parts of the requests, as their weights are equal."""
+    keys = {"speculative": False, "context_length": 32768, "max_num_seqs": 512}
+    spec = engine_spec(replicas=replicas, **keys)
+    serving = serving_of(spec, size(spec))
+    assert isinstance(serving, Serving)
+    return estimate(serving, in_flight).ms_per_token
 
 
 def servers(engines: list[EngineSpec]) -> str:
