@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from barewind.balancer import commands as balancer
+from barewind.spec.keys import EngineSpec
 from lab import wait
 from tests.support.endpoint_client import CHAT, Answer, ask
 from tests.support.endpoint_engine import FakeEngine
@@ -75,18 +76,23 @@ def test_a_reload_with_other_weights_moves_no_server_in_or_out(haproxy: HAProxy,
     haproxy.drain("gpu3")
     with in_flight(haproxy.port, engines, 4) as asked:
         large = engine_at("gpu4", ports[0], accelerator_count=16)
-        haproxy.use([*small, large])
-        haproxy.hook("ExecReload")
-        now = haproxy.look()
+        now = reload(haproxy, [*small, large])
         assert weights(now) == {"gpu1": 0, "gpu2": 15, "gpu3": 25, "gpu4": 100}
         assert [now.servers[f"gpu{n}"].state for n in (1, 2, 3)] == ["STANDBY", "UP", "DRAIN"]
         assert now.servers["gpu2"].sessions == 4
         haproxy.until(lambda now, **limits: balancer.wait_undrained(now, "gpu4", **limits))
     assert {answer.result().status for answer in asked} == {200}
 
-    haproxy.use(small)  # and back
+    assert weights(reload(haproxy, small)) == {"gpu1": 0, "gpu2": 60, "gpu3": 100}
+
+
+def reload(haproxy: HAProxy, engines: list[EngineSpec]) -> balancer.Rotation:
+    """Have HAProxy take these engines over from what it has, and look at it once it has."""
+    haproxy.use(engines)
     haproxy.hook("ExecReload")
-    assert weights(haproxy.look()) == {"gpu1": 0, "gpu2": 60, "gpu3": 100}
+    names = [engine.name for engine in engines]
+    wait.until(lambda: list(haproxy.look().servers) == names, 60, "the configuration is not taken over")
+    return haproxy.look()
 
 
 def weights(rotation: balancer.Rotation) -> dict[str, int]:
