@@ -19,13 +19,14 @@ from pathlib import Path
 
 import click
 
+from bench.loads import out_of_rotation, print_loads
 from lab.hosts import hosts
 from lab.images import standin_engine
 from lab.progress import Steps
 from tests.support.commands import data
 from tests.support.fleet import BALANCERS, ENGINES, await_health
 from tests.support.lab import ENGINE_UNIT, Size, bring_up
-from tests.support.load import Change, Load, p99, under_load
+from tests.support.load import Load, under_load
 from tests.support.releases import Release, build, deploy
 
 
@@ -54,17 +55,11 @@ def main(requests: int, runs: int) -> None:
         starts = [_start(name) for name in ENGINES]
         idle_runs = _nothing(one, runs)
     loads = {"steady": steady, "rollout": rolled, "engines restarted one by one, undrained": naive}
-    _tables(loads, _out(idle.changes), starts, idle_runs)
+    _tables(loads, out_of_rotation(idle.changes, ENGINES, BALANCERS), starts, idle_runs)
 
 
 def _tables(loads: dict[str, Load], out: dict[str, float], starts: list[float], runs: dict[int, float]) -> None:
-    print("\n| | requests | lost | p99 s to the first token | p99 s to the last | fewest hosts in rotation |")
-    print("|---|---|---|---|---|---|")
-    for name, load in loads.items():
-        fewest = min(load.fewest.values())
-        print(
-            f"| {name} | {load.asked} | {len(load.lost)} | {p99(load.first):.3f} | {p99(load.whole):.2f} | {fewest} |"
-        )
+    print_loads(loads, "hosts")
     print("\n| host | s out of rotation, no requests to wait for | s of the engine's own start | difference |")
     print("|---|---|---|---|")
     for (name, seconds), start in zip(out.items(), starts, strict=True):
@@ -73,20 +68,6 @@ def _tables(loads: dict[str, Load], out: dict[str, float], starts: list[float], 
     for most, seconds in runs.items():
         print(f"| max_unavailable = {most} | {seconds:.2f} |")
     print(f"\n{date.today()}, {os.cpu_count()} cores, {platform.machine()}, lab hosts on the same machine.")
-
-
-def _out(changes: list[Change]) -> dict[str, float]:
-    """Seconds from the drain on the first balancer to the undrain on the last, by host."""
-    seconds = {}
-    for name in ENGINES:
-        own = [change for change in changes if change.server == name]
-        drained = [change.at for change in own if change.state != "UP"]
-        undrained = [
-            max(change.at for change in own if change.balancer == balancer and change.state == "UP")
-            for balancer in BALANCERS
-        ]
-        seconds[name] = max(undrained) - min(drained)
-    return seconds
 
 
 def _start(name: str) -> float:

@@ -1,28 +1,35 @@
-"""Write down what `barewind plan --json` prints: `python -m tools.plan_schema` makes docs/plan.schema.json of the models."""
+"""Write down what `barewind plan --json` prints: `python -m tools.plan_schema` makes docs/*.schema.json of the models."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
+from barewind.compare.document import Comparison
 from barewind.plan.document import HostPlan
 
-FILE = Path(__file__).resolve().parents[1] / "docs" / "plan.schema.json"
+_DOCS = Path(__file__).resolve().parents[1] / "docs"
+FILES: dict[str, TypeAdapter[Any]] = {  # what prints it -> what is printed
+    "barewind plan --json": TypeAdapter(list[HostPlan]),
+    "barewind plan --compare --json": TypeAdapter(list[Comparison]),
+}
 
 
-def text() -> str:
-    """The JSON Schema (2020-12) of the whole output: a list of plans, one per engine host."""
-    schema = TypeAdapter(list[HostPlan]).json_schema(mode="serialization")
-    return (
-        json.dumps(
-            {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "barewind plan --json", **schema},
-            indent=2,
-        )
-        + "\n"
-    )
+def file(command: str) -> Path:
+    """Where the schema of a command's output is."""
+    return _DOCS / f"{'compare' if 'compare' in command else 'plan'}.schema.json"
+
+
+def text(command: str) -> str:
+    """The JSON Schema (2020-12) of a command's whole output."""
+    schema = FILES[command].json_schema(mode="serialization")
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps({"$schema": draft, "title": command, **schema}, indent=2) + "\n"
 
 
 if __name__ == "__main__":
-    FILE.write_text(text())
+    for command in FILES:
+        file(command).write_text(text(command))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from barewind.balancer import answers
 from barewind.balancer import limits as limit
-from barewind.balancer.commands import WEIGHT
+from barewind.balancer.base_weights import base_weights
 from barewind.balancer.names import BACKEND, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, server_name
 from barewind.balancer.paths import HEALTH, passed_on
+from barewind.balancer.servers import MOST_WEIGHT, WEIGHT
 from barewind.engines import ENGINES
 from barewind.engines.base import common_path
 from barewind.spec.keys import BalancerSpec, EngineSpec
@@ -25,6 +26,7 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: b
     path = common_path(used)
     assert path is not None, "validation refuses engines that have no path in common"  # noqa: S101
     limits = limit.limits(balancer, engines)
+    weights = base_weights(engines) | {spec.name: 0 for spec in engines if spec.standby}
     paths = passed_on(used, balancer.endpoint_paths)
     return from_template(
         "balancer/haproxy.cfg.j2",
@@ -53,7 +55,8 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: b
         too_many=answers.too_many(limits.requests_per_client),
         server_name=server_name,
         state_file=STATE_FILE,
-        weight=WEIGHT,
+        usual_weight=WEIGHT,
+        weights=weights,
     )
 
 
@@ -70,5 +73,5 @@ def haproxy_state_program() -> str:
         config_file=HAPROXY_FILE,
         master_socket=MASTER_SOCKET,
         backend=BACKEND,
-        weight=WEIGHT,
+        most_weight=MOST_WEIGHT,
     )

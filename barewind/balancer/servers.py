@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from barewind.balancer.names import host_name
 
-WEIGHT = 100  # of a server that no other weight was set for
+WEIGHT = 100  # of the servers of a fleet whose engines are alike; base_weights.py has the others'
 MOST_WEIGHT = 256  # HAProxy's limit
 STANDBY = "STANDBY"  # the state of a server that could have requests, and gets none by its weight
 

@@ -27,6 +27,17 @@ class Shape(BaseModel):
     intermediate: int = Field(gt=0)
     vocabulary: int = Field(gt=0)
 
+    @property
+    def body(self) -> int:
+        """Parameters of all layers: attention and a gated MLP each, no mixture of experts."""
+        attention = 2 * (self.heads + self.kv_heads) * self.head_dim
+        return self.layers * self.hidden * (attention + 3 * self.intermediate)
+
+    @property
+    def head(self) -> int:
+        """Parameters of the output layer, and of the embeddings."""
+        return self.vocabulary * self.hidden
+
 
 class Weights(BaseModel):
     """Bytes of one layout; `vision` is the part that text-only serving leaves out."""
@@ -38,7 +49,10 @@ class Weights(BaseModel):
 
 
 class Model(Entry):
-    """One model repository; lengths in tokens, `host_memory_gib` in GiB."""
+    """One model repository; lengths in tokens, `host_memory_gib` in GiB.
+
+    `draft_accepted` is how many tokens a step brings on average where `draft_tokens` of its own draft are tried.
+    """
 
     revision: str = Field(pattern=_REVISION)
     revision_floor: str | None = None
@@ -55,6 +69,7 @@ class Model(Entry):
     draft: str | None = None
     draft_max_model_len: int | None = Field(default=None, gt=0)
     draft_tokens: int | None = Field(default=None, gt=0)
+    draft_accepted: float | None = Field(default=None, ge=1)
     host_memory_gib: int = Field(ge=0)
 
     @model_validator(mode="after")

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import shlex
 from functools import partial
+from typing import get_args
 
 import click
 from rich.console import Console
 
 from barewind.balancer.limits import limits
-from barewind.cli.completion import hosts
+from barewind.cli.compare import compare
+from barewind.cli.completion import hosts as host_names
 from barewind.cli.options import data_option, epilog, inventory_argument, site_of
+from barewind.compare.document import Objective
+from barewind.compare.setups import IN_FLIGHT
 from barewind.engines.fit import Fit
+from barewind.estimate import lines as estimate
 from barewind.lock.file import read
 from barewind.output import tables
 from barewind.output.names import fold
@@ -31,22 +36,57 @@ from barewind.spec.site import Site
         "standard error with its remedy; 2: wrong use of the command",
         "barewind plan inventory/prod.py",
         "barewind plan inventory/prod.py --host gpu-h1 --data context_length=131072",
+        "barewind plan inventory/prod.py --compare --in-flight 128",
         "barewind plan inventory/prod.py --json | jq '.[] | {host, problems, release}'",
     )
 )
 @inventory_argument
 @data_option
-@click.option("--host", "only", metavar="HOST", shell_complete=hosts, help="Show this host only.")
+@click.option("--host", "only", metavar="HOST", shell_complete=host_names, help="Show this host only.")
 @click.option(
-    "--json", "json_too", is_flag=True, help="Print a list of one object per engine host: docs/plan.schema.json."
+    "--json",
+    "json_too",
+    is_flag=True,
+    help="Print a list of one object per engine host: docs/plan.schema.json; with --compare docs/compare.schema.json.",
 )
-def plan(inventory_file: str, data: tuple[str, ...], only: str | None, json_too: bool) -> None:
+@click.option(
+    "--compare",
+    "comparing",
+    is_flag=True,
+    help="Show every number of replicas, draft, KV cache and modality that fits, with its speed and cost.",
+)
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"With --compare: requests in flight on each host; without: the key 'expected_concurrency', or {IN_FLIGHT}.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(get_args(Objective)),
+    help="With --compare: what comes first; throughput without.",
+)
+def plan(
+    inventory_file: str,
+    data: tuple[str, ...],
+    only: str | None,
+    json_too: bool,
+    comparing: bool,
+    in_flight: int | None,
+    objective: Objective | None,
+) -> None:
     """Show what each host would serve, and what keeps it from that. No host is connected to."""
+    if not comparing and (in_flight or objective):
+        raise click.UsageError("--in-flight and --objective go with --compare.")
     site = site_of(inventory_file, data)
+    if only is not None and only not in site.engine_hosts:
+        raise click.UsageError(f"{inventory_file}: no engine host '{only}'; hosts: {', '.join(site.engine_hosts)}.")
+    hosts = list(site.engine_hosts) if only is None else [only]
+    if comparing:
+        compare(site, hosts, in_flight=in_flight, objective=objective or "throughput", json_too=json_too)
+        return
     plans = plan_site(site, read(site.lock_file))
     if only is not None:
-        if only not in site.engine_hosts:
-            raise click.UsageError(f"{inventory_file}: no engine host '{only}'; hosts: {', '.join(site.engine_hosts)}.")
         plans = {spec.name: plans[spec.name] for spec in site.engine_hosts[only]}
     found = {name: problems(host_plan) for name, host_plan in plans.items()}
     if json_too:
@@ -81,6 +121,8 @@ def _show(plans: dict[str, EnginePlan], site: Site) -> None:
             show(f"{role}   {model} @ {revision} ({layout} layout)")
         if first.sizing.fit is not None:
             show(_fit_line(first.sizing.fit))
+        for line in estimate.lines(first.spec, first.sizing):
+            show(line)
         options = [(option.arguments(), option.reason) for option in first.command.options]
         rows = [(flag, " ".join(value), reason) for (flag, *value), reason in options]
         tables.fit(console, ("option", "value", "reason"), rows)

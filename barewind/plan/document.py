@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from barewind.catalog import Layout
+from barewind.estimate.host import Estimate, estimates, serving_of
 from barewind.plan.checks import problems
 from barewind.plan.engine import EnginePlan
 
@@ -88,6 +89,10 @@ class HostPlan(_Part):
     container_args: tuple[str, ...] = Field(description="options of `docker run`")
     reasons: dict[str, str] = Field(description="why each option is there")
     fit: FitPart | None
+    estimate: tuple[Estimate, ...] = Field(
+        description="how fast the host will be, by the requests in flight; empty where nothing is known of that"
+    )
+    no_estimate: str | None = Field(description="why nothing is known of how fast it will be; null where something is")
     release: str | None = Field(description="12 hex digits; null while image or weights are not locked")
     replicas: Replica | None = Field(
         default=None,
@@ -101,6 +106,7 @@ def as_json(plan: EnginePlan, found: Sequence[str] | None = None) -> dict[str, A
     spec, sizing = plan.spec, plan.sizing
     model, *drafts = (dict(zip(("id", "revision", "layout"), name, strict=True)) for name in plan.revisions)
     fit = None if sizing.fit is None else asdict(sizing.fit) | {"advice": list(sizing.fit.advice)}
+    serving = serving_of(spec, sizing)
     document = {
         "host": spec.host,
         "groups": list(spec.groups),
@@ -123,6 +129,8 @@ def as_json(plan: EnginePlan, found: Sequence[str] | None = None) -> dict[str, A
         "container_args": list(plan.container),
         "reasons": {option.flag: option.reason for option in plan.command.options},
         "fit": fit,
+        "estimate": [estimate.model_dump() for estimate in estimates(serving)],
+        "no_estimate": serving if isinstance(serving, str) else None,
         "release": plan.release,
     }
     if spec.replica is not None:

@@ -6,8 +6,10 @@ in flight: of new ones too, as long as they take equally long everywhere and are
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 
 from barewind.balancer.commands import MOST_WEIGHT, WEIGHT, Health, Rotation
 from barewind.errors import BarewindError
@@ -17,19 +19,32 @@ from barewind.spec.values import FULL
 
 @dataclass(frozen=True)
 class Traffic:
-    """Requests that are directed to the hosts of a group, step by step, from all that have them now."""
+    """Requests that are directed to the hosts of a group, step by step, from all that have them now.
+
+    Among the servers of the group, and among the others, they go by base weights.
+    """
 
     group: str
     to: tuple[str, ...]
     others: tuple[str, ...]  # whose part goes; hosts that stand by go on doing so
-    counted: int  # those of the others that can take requests now: the parts are worked out for them
+    counted: tuple[str, ...]  # those of the others that can take requests now: the parts are worked out for them
     shares: tuple[int, ...]  # percent of the new requests for `to` after each step
     seconds: int  # between two steps
+    base: Mapping[str, int] = field(default_factory=dict)  # by server, its base weight, if it is not 100
 
     def weights(self, share: int) -> dict[str, int]:
         """Weights of all servers that take part, for a share in percent."""
-        own, others = weights(len(self.to), self.counted, share)
-        return dict.fromkeys(self.to, own) | dict.fromkeys(self.others, others)
+        own, others = factors(
+            [self._base(name) for name in self.to],
+            [self._base(name) for name in self.counted],
+            share,
+            max(map(self._base, self.others), default=WEIGHT),
+        )
+        of_group = {name: weight(self._base(name), own) for name in self.to}
+        return of_group | {name: weight(self._base(name), others) for name in self.others}
+
+    def _base(self, name: str) -> int:
+        return self.base.get(name, WEIGHT)
 
 
 def members(
@@ -53,32 +68,54 @@ def members(
     raise BarewindError(f"key 'to': no engine host is in group '{group}' ({known})")
 
 
-def weights(hosts: int, others: int, share: int) -> tuple[int, int]:
-    """The weight of each of some hosts that together are to get a share (percent), and that of each of the others.
+def factors(
+    own: Collection[int], others: Collection[int], share: int, most_of_others: int
+) -> tuple[Fraction, Fraction]:
+    """What to multiply the base weights of some servers by that together are to get a share (percent), and those of the others.
 
-    Weights are whole numbers: of those that meet the share to a tenth of a percent, the ones nearest to what a server has
-    by default; where none does, the nearest to the share.
+    Weights are whole numbers: of the factors with which each server gets its part, but for a tenth of a percent of the requests
+    in all, those whose largest weight is nearest to what a server has by default; where there are none, the nearest to the parts.
+
+    + own, others: the base weights of those that can take requests
+    + most_of_others: the largest base weight of the others, those included that cannot take any now
     """
     if share >= FULL or not others:
-        return WEIGHT, 0
+        return Fraction(1), Fraction(0)
+    ratio = Fraction(share * sum(others), (FULL - share) * sum(own))  # of the first factor to the second
+    largest = max(ratio * max(own), Fraction(most_of_others))
+    alike = [  # servers: how many, the base weight and the percent of each, and its factor where the others' is 1
+        (servers, base, Fraction(percent * base, sum(bases)), factor)
+        for bases, percent, factor in ((own, share, ratio), (others, FULL - share, Fraction(1)))
+        for base, servers in Counter(bases).items()
+    ]
 
-    def quality(pair: tuple[int, int]) -> tuple[float, int]:
-        own, other = pair
-        reached = FULL * hosts * own / (hosts * own + others * other)
-        return round(abs(reached - share), 1), abs(max(pair) - WEIGHT)
+    def quality(most: int) -> tuple[float, int]:
+        given = [(servers, weight(base, factor * most / largest), part) for servers, base, part, factor in alike]
+        total = sum(servers * whole for servers, whole, _ in given)
+        elsewhere = sum(servers * abs(FULL * Fraction(whole, total) - part) for servers, whole, part in given) / 2
+        return round(float(elsewhere), 1), abs(most - WEIGHT)
 
-    ratio = share * others / ((FULL - share) * hosts)  # of own to others
-    pairs = []
-    for most in range(1, MOST_WEIGHT + 1):
-        less = max(1, round(most * min(ratio, 1 / ratio)))
-        pairs.append((most, less) if ratio > 1 else (less, most))
-    return min(pairs, key=quality)
+    factor = min(range(1, MOST_WEIGHT + 1), key=quality) / largest
+    return factor * ratio, factor
+
+
+def weight(base: int, factor: Fraction) -> int:
+    """The weight of a server by its base weight; 0 only where nothing is to go there."""
+    return max(1, round(base * factor)) if factor else 0
 
 
 def plan(
-    rotations: Mapping[str, Rotation], group: str, to: Iterable[str], *, shares: tuple[int, ...], seconds: int
+    rotations: Mapping[str, Rotation],
+    group: str,
+    to: Iterable[str],
+    *,
+    shares: tuple[int, ...],
+    seconds: int,
+    base: Mapping[str, int],
 ) -> Traffic:
     """How requests are directed to some hosts of a group.
+
+    + base: the base weight of each server; balancers may have others still, which have left the inventory
 
     Raises:
         BarewindError: a balancer could not send a host requests, or nobody would be there for the rest of the share.
@@ -93,13 +130,13 @@ def plan(
         for server in rotation.servers.values()
         if server.name not in hosts and server.weight
     }
-    counted = sum(giving.values())
+    counted = tuple(name for name, available in giving.items() if available)
     if not counted and shares[0] < FULL:
         raise BarewindError(
             f"group '{group}': nobody else could take the other {FULL - shares[0]} % (hosts that stand by are given nothing): "
             "name the group that shall get more: --data to=GROUP"
         )
-    return Traffic(group, hosts, tuple(giving), counted, shares, seconds)
+    return Traffic(group, hosts, tuple(giving), counted, shares, seconds, base)
 
 
 def directed(traffic: Traffic, rotations: Mapping[str, Rotation]) -> bool:

@@ -61,9 +61,14 @@ def fault(
     _call("POST", "faults", description)
 
 
+def mend() -> None:
+    """Forget all faults."""
+    _call("DELETE", "faults")
+
+
 def reset() -> None:
     """Forget all faults and recorded requests."""
-    _call("DELETE", "faults")
+    mend()
     _call("DELETE", "requests")
 
 

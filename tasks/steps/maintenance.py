@@ -105,7 +105,7 @@ def _undo(new: list[str]) -> None:
     for name in new:
         member = state.inventory.get_host(fleet().site.engines[name].host)
         if stages.get(name) == "draining":
-            balancers().undo_drain(member, engine=name)
+            balancers().undo_drain(name)
         if stages.get(name) != "drained":
             answer = run(state, member, maintenance.END)
             if answer.problem:

@@ -10,6 +10,7 @@ from pyinfra.api import deploy
 from pyinfra.api.exceptions import PyinfraError
 
 from barewind import pyinfra_hooks
+from barewind.balancer.base_weights import base_weights
 from barewind.errors import BarewindError
 from barewind.gate.plan import Gate
 from barewind.rollout import traffic
@@ -46,7 +47,14 @@ def plan() -> Plan:
         hosts, left_out = traffic.members(site.engines, site.to, set(engines_of_run()))
         gates = gate.of_now(hosts)
         rotations = balancers().look()
-        planned = traffic.plan(rotations, str(site.to), hosts, shares=site.shares, seconds=site.step_seconds)
+        planned = traffic.plan(
+            rotations,
+            str(site.to),
+            hosts,
+            shares=site.shares,
+            seconds=site.step_seconds,
+            base=base_weights(site.engines.values()),
+        )
     except BarewindError as error:
         raise PyinfraError(f"nothing was changed\n{error}") from error
     directed = traffic.directed(planned, rotations)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from lab.hosts import hosts
 from lab.images import standin_engine
 from lab.progress import Steps
 from lab.services import hub_control
-from tests.support import releases
 from tests.support.commands import Run, data
 from tests.support.lab import LAB, Size, bring_up
 from tests.support.releases import Release
-from tests.support.replicas import COUNT, HOST
+from tests.support.replicas import HOST, build
 from tests.support.simulated import NEW
-
-_SLOW = ["STANDIN_TOKENS_PER_SECOND=20"]  # for two cores, so that streams last seconds
 
 
 @pytest.fixture(scope="session")
@@ -36,15 +31,10 @@ def first_deploy() -> Run:
 def release(first_deploy: Run, tmp_path_factory: pytest.TempPathFactory) -> Release:
     """Four engines of two accelerators."""
     assert first_deploy.status == 0
-    return _release("four", tmp_path_factory.mktemp("locks"))
+    return build("four", tmp_path_factory.mktemp("locks"))
 
 
 @pytest.fixture(scope="session")
 def other(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Release:
     """The same with another image."""
-    return _release("other", tmp_path_factory.mktemp("locks"))
-
-
-def _release(tag: str, folder: Path) -> Release:
-    standin_engine.variant(tag, env=_SLOW)
-    return releases.lock(tag, folder).but(replicas=COUNT, nvidia_driver=NEW)
+    return build("other", tmp_path_factory.mktemp("locks"))

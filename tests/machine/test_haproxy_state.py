@@ -27,8 +27,7 @@ Save = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def save(shell: Shell, programs: Programs, tmp_path: Path) -> Save:
     """Run it with what HAProxy says: the lines of the file it wrote."""
-    config = "frontend x\n    server gpu9 h:1\nbackend engines\n    server gpu1 192.0.2.1:8000\n    server gpu2 fd00::2:8001\n"
-    (tmp_path / "cfg").write_text(config)
+    configured(tmp_path)
     program = haproxy_state_program()
     program = program.replace(STATE_FILE, str(tmp_path / "saved"))
 
@@ -39,6 +38,15 @@ def save(shell: Shell, programs: Programs, tmp_path: Path) -> Save:
         return shell(f"sh {tmp_path}/program {what}", CONFIG=str(tmp_path / "cfg"))
 
     return run
+
+
+def configured(tmp_path: Path, gpu1: int = 100, gpu2: int = 100) -> None:
+    """Have a configuration with these weights."""
+    (tmp_path / "cfg").write_text(
+        "frontend x\n    default-server weight 7\n    server gpu9 h:1 weight 8\nbackend engines\n"
+        f"    default-server check inter 10s weight 100\n    server gpu1 192.0.2.1:8000 maxconn 9 weight {gpu1}\n"
+        f"    server gpu2 fd00::2:8001{'' if gpu2 == 100 else f' weight {gpu2}'}\n"
+    )
 
 
 def saved(tmp_path: Path) -> list[list[str]]:
@@ -93,6 +101,51 @@ def test_while_it_does_not_run_servers_leave_and_return_and_keep_their_weights(s
     save("in gpu1 gpu2")
     rows = [row.split(" ") for row in (tmp_path / "saved").read_text().splitlines()[1:]]
     assert [[row[number] for number in (3, 5, 6, 7, 8)] for row in rows] == [["gpu1", "1", "0", "25", "100"]]
+
+
+@pytest.mark.parametrize(
+    ("configured_before", "now", "configured_now", "then"),
+    [
+        (100, 100, 50, None),  # as configured before, as configured then
+        (50, 50, 100, None),
+        (100, 0, 50, 0),  # all of it was moved away
+        (50, 0, 100, 0),
+        (100, 33, 50, 17),
+        (50, 49, 100, 98),
+        (50, 200, 100, 256),
+        (100, 1, 12, 1),
+        (0, 100, 50, None),  # moved there; now it is permanent
+        (0, 0, 50, None),
+        (100, 0, 0, None),
+        (50, 25, 0, None),
+        (50, 25, 50, 25),
+    ],
+)
+@pytest.mark.parametrize("what", ["save", "cold"])
+def test_a_weight_that_was_set_stays_in_proportion_to_the_configured_one(
+    save: Save, tmp_path: Path, what: str, configured_before: int, now: int, configured_now: int, then: int | None
+) -> None:
+    configured(tmp_path, gpu1=configured_before)
+    states = [line.replace(f" {now} 100 7 ", f" {now} {configured_before} 7 ") for line in state_of(gpu1=f"{UP} {now}")]
+    if what == "cold":
+        assert save("save", states).returncode == 0
+    configured(tmp_path, gpu1=configured_now)
+    assert save(what, states).returncode == 0
+    rows = [row.split(" ") for row in (tmp_path / "saved").read_text().splitlines()[1:]]
+    weights = [row[7:9] for row in rows]
+    if then is None:
+        assert weights == ([[str(configured_now)] * 2] if what == "save" else [])
+    else:
+        assert weights == [[str(then), str(configured_now)]]
+
+
+def test_a_drain_while_it_does_not_run_has_the_configured_weight(save: Save, tmp_path: Path) -> None:
+    configured(tmp_path, gpu2=50)
+    assert save("out gpu1 gpu2").returncode == 0
+    rows = [row.split(" ") for row in (tmp_path / "saved").read_text().splitlines()[1:]]
+    assert {row[3]: row[7:9] for row in rows} == {"gpu1": ["100", "100"], "gpu2": ["50", "50"]}
+    assert save("in gpu1 gpu2").returncode == 0
+    assert saved(tmp_path) == []
 
 
 @pytest.mark.parametrize("before", [None, "", "garbage\n", "1\n3 engines 1 gpu1\n", "\0\0\0"])

@@ -391,7 +391,8 @@ def slow(hosts: Hosts, source: str) -> socket.socket:
 def raw(hosts: Hosts, sent: bytes, *, source: str) -> bytes:
     """The beginning of what host a answers to some bytes; nothing where it closes the connection."""
     with contextlib.suppress(OSError), connect(hosts, source) as connection:
-        connection.sendall(sent)
+        with contextlib.suppress(OSError):  # answered and closed before all of it was sent
+            connection.sendall(sent)
         return connection.recv(4096)
     return b""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,11 +123,20 @@ def status(release: Release) -> dict[str, Any]:
     return report
 
 
-def agreed(release: Release, *, off: Sequence[str] = (), seconds: float = 120) -> FleetState:
-    """What is there, which must be exactly what `barewind status` says; an engine that comes and goes is looked at again."""
+def agreed(
+    release: Release,
+    *,
+    off: Sequence[str] = (),
+    seconds: float = 120,
+    look: Callable[[], FleetState] | None = None,
+) -> FleetState:
+    """What is there, which must be exactly what `barewind status` says; an engine that comes and goes is looked at again.
+
+    `look`: what is there, where it is another fleet than this one.
+    """
     end = time.monotonic() + seconds
     while True:
-        state, report = observe(off=off), status(release)
+        state, report = look() if look else observe(off=off), status(release)
         differences = _differences(state, report, release, off)
         if not differences or time.monotonic() > end:
             assert not differences, "\n".join(differences)

@@ -37,10 +37,14 @@ class Size:
 
 
 class Server(NamedTuple):
-    """What a balancer's HAProxy does with one engine host: UP, DOWN, DRAIN, ...; 0 is the weight of a host that stands by."""
+    """What a balancer's HAProxy does with one engine: UP, DOWN, DRAIN, ...; 0 is the weight of one that stands by.
+
+    `requests`: in flight there now.
+    """
 
     state: str
     weight: int
+    requests: int
 
 
 def bring_up(size: Size, *, anew: Sequence[str] = ()) -> None:
@@ -63,7 +67,7 @@ def ask() -> requests.Response:
 def servers(balancer: str) -> dict[str, Server]:
     """The engine hosts that a balancer's HAProxy knows."""
     rows = [line.split(",") for line in hosts.exec(balancer, SERVERS, check=False, timeout=30).stdout.splitlines()]
-    return {row[1]: Server(row[17].split(" ")[0], int(row[18])) for row in rows if row[0] == "engines"}
+    return {row[1]: Server(row[17].split(" ")[0], int(row[18]), int(row[4])) for row in rows if row[0] == "engines"}
 
 
 def await_no_server(balancer: str) -> None:

@@ -41,6 +41,7 @@ class Balancers:
         """`names` are hosts of the inventory; nobody is asked yet."""
         self.names = tuple(names)
         self.stages: dict[str, Stage] = {}  # by engine; whoever ends the run early needs to know
+        self.untouched: set[str] = set()  # engines whose drain was refused or undone: their turn had come
         self._state = state
         self._last: dict[str, Rotation] = {}  # by balancer, what it did at the last look at all its servers
         self._drained_before: dict[str, list[str]] = {}  # by engine: the balancers that had drained it already
@@ -96,33 +97,33 @@ class Balancers:
         self._last |= rotations
         return rotations
 
-    def drain(self, host: Host, drain: Drain, engine: str | None = None) -> bool:
+    def drain(self, host: Host, name: str, drain: Drain) -> bool:
         """Drain an engine of a host; False, and said so, when that fails: then every balancer does with it what it did before.
 
-        + engine: its name; None, here and below: the host has one, of its own name
+        + name: the engine's, here and below
         """
-        name = engine or host.name
         rotations, problem = self._refusing.ask(name, drain, drain.together)
         if problem:
-            return _failed(host, f"{problem}. The host was not touched")
+            self.untouched.add(name)
+            return _failed(host, name, f"{problem}. The host was not touched")
         self._drained_before[name] = commands.drained_on(rotations, name)
         self.stages[name] = "draining"
         try:
-            self.wait_drained(host, drain, name)
+            self.wait_drained(host, name, drain)
         except BarewindError as error:
-            self.undo_drain(host, drain.together, name)
+            self.undo_drain(name, drain.together)
             gets = "Its requests go on" if commands.serving(rotations.values(), name) else "It gets none, as before"
-            return _failed(host, f"{error}. {gets}, the host was not touched")
+            return _failed(host, name, f"{error}. {gets}, the host was not touched")
         self.stages[name] = "drained"
         return True
 
-    def undo_drain(self, host: Host, others: Collection[str] = (), engine: str | None = None) -> None:
+    def undo_drain(self, name: str, others: Collection[str] = ()) -> None:
         """Undrain an engine whose drain has not ended, where it was not drained before; balancers that fail to are logged.
 
         + others: hosts whose drains may end so at the same time
         """
-        name = engine or host.name
         self.stages.pop(name, None)
+        self.untouched.add(name)
         before = self._drained_before.pop(name, [])
         names = [balancer for balancer in self.names if balancer not in before]
         for error in self._undraining.ask(name, names, others).errors.values():
@@ -137,13 +138,12 @@ class Balancers:
         self.stages[name] = "drained"
         commands.check_drained(self._draining.ask(name, self.names).all(), name)
 
-    def wait_drained(self, host: Host, drain: Drain, engine: str | None = None) -> None:
+    def wait_drained(self, host: Host, name: str, drain: Drain) -> None:
         """Drain an engine and wait until it has no requests, as long as the policy says; it stays drained if this fails.
 
         Raises:
             BarewindError: the policy gives up, a balancer cannot be told, or something else undrains the host.
         """
-        name = engine or host.name
         poll = Poll(_INTERVAL, log=host.log, log_at_once=True)
         logged, empty = "", False
         while True:
@@ -163,12 +163,11 @@ class Balancers:
         if decision.message:
             logger.warning(f"{host.print_prefix}{name}: {decision.message}")
 
-    def undrain(self, host: Host, others: Collection[str] = (), engine: str | None = None) -> bool:
+    def undrain(self, host: Host, name: str, others: Collection[str] = ()) -> bool:
         """Undrain an engine and wait until every balancer that has it sends it requests; False, and said so, if one does not.
 
         + others: hosts that are undrained at the same time
         """
-        name = engine or host.name
         poll = Poll(_INTERVAL)
         try:
             while True:
@@ -179,9 +178,11 @@ class Balancers:
                     break
                 poll.pause()
         except BarewindError as error:
-            return _failed(host, str(error))
+            return _failed(host, name, str(error))
         if wait.outcome == "gave up":
-            return _failed(host, f"{wait.message}; it answers on the host itself: look at the network and its firewall")
+            return _failed(
+                host, name, f"{wait.message}; it answers on the host itself: look at the network and its firewall"
+            )
         if name in self.stages:
             self.stages[name] = "undrained"
         return True
@@ -248,6 +249,6 @@ class Balancers:
             poll.pause()
 
 
-def _failed(host: Host, problem: str) -> bool:
-    logger.error(f"{host.print_prefix}{host.name}: {problem}")
+def _failed(host: Host, engine: str, problem: str) -> bool:
+    logger.error(f"{host.print_prefix}{engine}: {problem}")
     return False

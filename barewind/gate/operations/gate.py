@@ -144,13 +144,13 @@ def check(
     detail = "; ".join([*told, *findings])
     run(state, host, history.failed(gate.release, detail, by=by, why=why, rollback=rollback, replica=gate.replica))
     logger.error(
-        f"{host.print_prefix}{host.name}: release {gate.release} does not pass its gate: {'; '.join(findings)}"
+        f"{host.print_prefix}{gate.host}: release {gate.release} does not pass its gate: {'; '.join(findings)}"
     )
     if reason is not None:
-        logger.error(f"{host.print_prefix}{host.name}: reason: {reason}")
+        logger.error(f"{host.print_prefix}{gate.host}: reason: {reason}")
     elif error is not None:
-        logger.error(f"{host.print_prefix}{host.name}: the last error of the process that failed first: {error}")
-    logger.error(f"{host.print_prefix}{host.name}: more of its log: journalctl -u {gate.unit}")
+        logger.error(f"{host.print_prefix}{gate.host}: the last error of the process that failed first: {error}")
+    logger.error(f"{host.print_prefix}{gate.host}: more of its log: journalctl -u {gate.unit}")
     return detail
 
 

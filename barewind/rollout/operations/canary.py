@@ -67,7 +67,7 @@ def pass_canary(state: State, host: Host, balancers: Balancers, seconds: int, ga
         history.failed(gate.release, f"as a canary, after {waited}: {verdict.message}", replica=gate.replica),
     )
     logger.error(
-        f"{host.print_prefix}{host.name}: the canary does not do well: {verdict.message}, {waited} after its undrain"
+        f"{host.print_prefix}{gate.host}: the canary does not do well: {verdict.message}, {waited} after its undrain"
     )
     return False
 

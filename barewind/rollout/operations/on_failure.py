@@ -17,7 +17,7 @@ from barewind.lease.operations import LeaseLost
 from barewind.plan.engine import EnginePlan
 from barewind.rollout import on_failure
 from barewind.rollout.on_failure import EngineInHand, Step
-from barewind.rollout.operations.rollback import pass_gate, roll_back, running_release
+from barewind.rollout.operations.rollback import is_serving, pass_gate, roll_back, running_release
 
 Row = tuple[str, str, str, str]  # host, release, what balancers do with it, what became of it in this run
 
@@ -58,10 +58,12 @@ class FailedRun:
         self._check_lease = check_lease
         self._why = why
         self._failed = {host.name for host in state.failed_hosts}
+        self._failed_engines: set[str] = set()
         self._outcomes: dict[str, str] = {}
 
     def end(self, *, interrupted: bool) -> None:
         """Do what is to be done, for as long as the lease is the run's. What cannot be done is logged, and told by `rows`."""
+        self._failed_engines = {name for host in self._failed for name in self._failed_of(host, ask_it=not interrupted)}
         in_hand = self._in_hand()
         self._outcomes = {engine.engine: engine.progress for engine in in_hand}
         try:
@@ -94,7 +96,7 @@ class FailedRun:
                 engine=name,
                 group=intent.group,
                 stage=self._balancers.stages[name],
-                failed=self._has_failed(name),
+                failed=name in self._failed_engines,
                 changes=intent.before != intent.after,
                 on_failure=intent.plan.spec.on_failure,
                 in_maintenance=intent.in_maintenance,
@@ -108,7 +110,7 @@ class FailedRun:
         for step in steps:
             self._check_lease()
             before = self._outcomes[step.engine]
-            if step.action == "rollback" and stuck and not self._has_failed(step.engine):
+            if step.action == "rollback" and stuck and step.engine not in self._failed_engines:
                 self._outcomes[step.engine] = f"{before}; not rolled back, since {stuck} could not be"
                 continue
             try:
@@ -125,7 +127,7 @@ class FailedRun:
         intent = self._intents[step.engine]
         host = self._host(intent.plan)
         if step.action == "undo drain":
-            self._balancers.undo_drain(host, engine=step.engine)
+            self._balancers.undo_drain(step.engine)
         elif step.action == "drain":
             self._balancers.drain_at_once(step.engine)
         elif step.action == "undrain":
@@ -144,26 +146,33 @@ class FailedRun:
         """Nothing is cut that need not be, but a host that failed is not left as it is because requests on it do not end."""
         name = intent.plan.name
         drain = Drain.of(intent.plan.spec, (name,))
-        if self._has_failed(name):
+        if name in self._failed_engines:
             drain = drain if drain.policy == "wait" else replace(drain, policy="proceed")
-            self._balancers.wait_drained(host, drain, name)
-        elif self._balancers.stages[name] == "undrained" and not self._balancers.drain(host, drain, name):
+            self._balancers.wait_drained(host, name, drain)
+        elif self._balancers.stages[name] == "undrained" and not self._balancers.drain(host, name, drain):
             raise BarewindError("cannot be drained, see above")
 
     def _undrain(self, host: Host, name: str) -> None:
         self._check_lease()  # a gate takes minutes
-        if not self._balancers.undrain(host, engine=name):
+        if not self._balancers.undrain(host, name):
             raise BarewindError("cannot be undrained, see above")
 
-    def _has_failed(self, name: str) -> bool:
-        """Whether an engine was in hand when its host failed: of several on a host, those of the last batch that had begun."""
-        host = self._intents[name].plan.spec.host
-        begun = [
-            intent.batch
-            for other, intent in self._intents.items()
-            if intent.plan.spec.host == host and other in self._balancers.stages
-        ]
-        return host in self._failed and (not begun or self._intents[name].batch == max(begun))
+    def _failed_of(self, host: str, *, ask_it: bool) -> list[str]:
+        """The engines that failed with their host: those of the last batch that had come to it, and were touched.
+
+        Of several in that batch, those that serve by their own history have not: each starts when the one before has passed its
+        gate.
+        """
+        batches: dict[int, list[str]] = {}
+        for name, intent in self._intents.items():
+            if intent.plan.spec.host == host and name in {*self._balancers.stages, *self._balancers.untouched}:
+                batches.setdefault(intent.batch, []).append(name)
+        engines = [name for name in batches[max(batches)] if name in self._balancers.stages] if batches else []
+        if len(engines) < 2 or not ask_it:
+            return engines
+        plans = [self._intents[name].plan for name in engines]
+        failed = [plan.name for plan in plans if not is_serving(self._state, self._host(plan), plan)]
+        return failed or engines
 
     def _host(self, plan: EnginePlan) -> Host:
         return self._state.inventory.get_host(plan.spec.host)

@@ -76,6 +76,16 @@ def pass_gate(state: State, host: Host, plan: EnginePlan, *, why: str | None = N
         )
 
 
+def is_serving(state: State, host: Host, plan: EnginePlan) -> bool:
+    """Whether an engine runs what has passed its gate, with nothing known against it since; False if its host does not say."""
+    try:
+        known = _history(state, host, plan)
+    except BarewindError:
+        return False
+    release = known["release"]
+    return bool(known["active"] and release and history.serves(known["events"], release))
+
+
 def running_release(state: State, host: Host, plan: EnginePlan) -> str:
     """The release that an engine's container bears, or in a word or two why there is none."""
     answer = run(state, host, f"{show_release(plan.names.container)} 2>/dev/null || :")

@@ -47,10 +47,10 @@ class Fleet:
         return self.drain_as(Drain(timeout, policy, ("gpu1",), allow_downtime=not alone, shutdown=600))
 
     def drain_as(self, drain: Drain) -> bool:
-        return self.balancers.drain(self.host, drain)  # type: ignore[arg-type]
+        return self.balancers.drain(self.host, self.host.name, drain)  # type: ignore[arg-type]
 
     def undrain(self) -> bool:
-        return self.balancers.undrain(self.host)  # type: ignore[arg-type]
+        return self.balancers.undrain(self.host, self.host.name)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -191,10 +191,10 @@ class Batch:
 
     def drain(self, **values: Any) -> dict[str, bool]:
         drain = Drain(**{"timeout": 30, "together": MANY} | values)
-        return self._each(lambda host: self.balancers.drain(host, drain))
+        return self._each(lambda host: self.balancers.drain(host, host.name, drain))
 
     def undrain(self) -> dict[str, bool]:
-        return self._each(lambda host: self.balancers.undrain(host, MANY))
+        return self._each(lambda host: self.balancers.undrain(host, host.name, MANY))
 
     def asked(self) -> dict[str, list[int]]:
         """How many servers each command since the last look here has named, by balancer; 0: it only reads."""
@@ -275,7 +275,8 @@ def test_hosts_of_different_groups_are_refused_for_themselves(batch: Batch, flee
     free = Drain(30, together=("gpu2", "gpu1"))
     bound = Drain(30, together=("gpu2", "gpu1"), group={"gpu1": 1, "lost": 1})
     turns = [
-        gevent.spawn(batch.balancers.drain, FakeHost(name), drain) for name, drain in (("gpu1", bound), ("gpu2", free))
+        gevent.spawn(batch.balancers.drain, FakeHost(name), name, drain)
+        for name, drain in (("gpu1", bound), ("gpu2", free))
     ]
     assert [turn.get(timeout=60) for turn in turns] == [False, True]
     assert any("lost out of rotation by now" in message for message in fleet.messages)

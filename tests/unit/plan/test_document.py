@@ -13,15 +13,18 @@ from tests.support.factories import engine_spec, lab_spec, plan
 from tools import plan_schema
 
 
-def test_the_schema_in_the_documentation_is_that_of_the_models() -> None:
-    assert plan_schema.FILE.read_text() == plan_schema.text(), "run: python -m tools.plan_schema"
+@pytest.mark.parametrize("command", plan_schema.FILES)
+def test_the_schema_in_the_documentation_is_that_of_the_models(command: str) -> None:
+    assert plan_schema.file(command).read_text() == plan_schema.text(command), "run: python -m tools.plan_schema"
 
 
-def test_every_field_of_the_schema_is_required_but_that_of_replicas_and_nothing_else_is_allowed() -> None:
-    schema = json.loads(plan_schema.text())
+@pytest.mark.parametrize("command", plan_schema.FILES)
+def test_every_field_of_the_schema_is_required_but_that_of_replicas_and_nothing_else_is_allowed(command: str) -> None:
+    schema = json.loads(plan_schema.text(command))
     for name, part in schema["$defs"].items():
         assert part["additionalProperties"] is False, name
-        assert sorted(part["required"]) == sorted(set(part["properties"]) - {"replicas"}), name
+        left_out = {"replicas"} if name == "HostPlan" else set()
+        assert sorted(part["required"]) == sorted(set(part["properties"]) - left_out), name
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,23 @@ def test_without_accelerators_nothing_is_shared_out() -> None:
     made = as_json(plan(lab_spec()))
     assert (made["fit"], made["utilization"], made["sequences"]) == (None, None, None)
     assert made["parallelism"] == {"tensor": 1, "data": 1}
+
+
+def test_the_estimate_is_of_the_whole_host() -> None:
+    made = as_json(plan(engine_spec(replicas=2, replica=1, speculative=False)))
+    assert [each["in_flight"] for each in made["estimate"]] == [1, 8, 32, 128, 512]
+    assert made["estimate"][4] == {
+        "in_flight": 512,
+        "tokens_per_second": 6936.1,
+        "ms_per_token": 36.77,
+        "error_percent": 10,
+    }
+    assert made["no_estimate"] is None
+
+
+def test_where_nothing_is_known_there_is_no_estimate_but_a_reason() -> None:
+    made = as_json(plan(engine_spec(accelerator="a100")))
+    assert (made["estimate"], made["no_estimate"]) == ([], "nothing is known of how fast a100 is")
 
 
 @pytest.mark.parametrize(

@@ -478,6 +478,7 @@ def test_shape_of_the_json() -> None:
         ),
         *("parallelism", "context_length", "utilization", "sequences", "batched_tokens"),
         *("argv", "env", "container_args", "reasons", "fit", "release", "secrets"),
+        *("estimate", "no_estimate"),
     }
     assert json.loads(json.dumps(made)) == made
     assert made["host"] == "engine1"

@@ -14,7 +14,7 @@ from barewind.rollout.traffic import Traffic
 from tests.support.balancers import FakeBalancers, FakeHost, Haproxy, up
 from tests.support.clock import Clock, keep_time
 
-TO_GREEN = Traffic(group="green", to=("c",), others=("a",), counted=1, shares=(10, 100), seconds=60)
+TO_GREEN = Traffic(group="green", to=("c",), others=("a",), counted=("a",), shares=(10, 100), seconds=60)
 
 
 @dataclass
@@ -89,7 +89,7 @@ def test_requests_that_fail_take_the_step_back_and_end_it(fleet: Fleet) -> None:
 
 def test_a_later_step_is_taken_back_to_the_one_before(fleet: Fleet) -> None:
     fleet.meanwhile = lambda now: fleet.haproxy("lb1").change("c", health=Health.DOWN if now > 60 else Health.UP)
-    assert not fleet.direct(Traffic("green", ("c",), ("a",), 1, (10, 50, 100), 60))
+    assert not fleet.direct(Traffic("green", ("c",), ("a",), ("a",), (10, 50, 100), 60))
     assert fleet.clock.now == 75  # one look can be unlucky, three are not
     assert fleet.weights() == [(99, 11), (99, 11)]
     assert "c is down on lb1; every weight is set to what it was before" in fleet.messages[-1]
@@ -99,7 +99,7 @@ def test_a_balancer_that_cannot_be_told_keeps_the_others_as_they_were(fleet: Fle
     fleet.haproxy("lb1").change("a", weight=90)
     fleet.haproxy("lb1").change("c", weight=10)
     fleet.meanwhile = lambda _: fleet.silence("lb2")
-    assert not fleet.direct(Traffic("green", ("c",), ("a",), 1, (20, 100), 60))
+    assert not fleet.direct(Traffic("green", ("c",), ("a",), ("a",), (20, 100), 60))
     assert fleet.weights() == [(90, 10), (100, 25)]
     assert "lb2: the balancer does not answer" in fleet.messages[-1]
 

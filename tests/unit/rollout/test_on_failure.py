@@ -233,24 +233,83 @@ def test_what_becomes_of_hosts(
     assert run.gated == [f"{name}: nightly" for name, text in zip(NAMES, outcomes, strict=True) if "as it is" in text]
 
 
-def test_of_several_engines_on_a_host_those_of_the_last_batch_have_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first serves already, the second was in hand, the third was never drained."""
+@dataclass
+class Replicas:
+    """Four engines of a host that has failed, by their numbers; `turns` are their batches, one after the other."""
+
+    stages: dict[int, Stage]
+    turns: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,))
+    untouched: tuple[int, ...] = ()  # whose drain was refused
+    serving: tuple[int, ...] = ()  # by their history
+    interrupted: bool = False
+
+
+REPLICAS = [
+    pytest.param(
+        Replicas({0: "undrained", 1: "drained"}),
+        ["done", "failed, drained", "not touched", "not touched"],
+        [1],
+        id="one by one: the one in hand",
+    ),
+    pytest.param(
+        Replicas({0: "undrained"}, untouched=(1,)),
+        ["done", "not touched", "not touched", "not touched"],
+        [],
+        id="a drain is refused: those that serve go on",
+    ),
+    pytest.param(
+        Replicas({0: "undrained", 1: "drained"}, untouched=(0,)),
+        ["done", "failed, drained", "not touched", "not touched"],
+        [1],
+        id="what an earlier refusal was about serves since",
+    ),
+    pytest.param(
+        Replicas({0: "drained", 1: "drained", 2: "drained"}, turns=((0, 1, 2), (3,)), serving=(0, 2)),
+        ["undrained as it is", "failed, drained", "undrained as it is", "not touched"],
+        [1],
+        id="several in one batch: the one that does not serve",
+    ),
+    pytest.param(
+        Replicas({0: "drained", 1: "drained"}, turns=((0, 1), (2, 3)), serving=(0, 1)),
+        ["failed, drained", "failed, drained", "not touched", "not touched"],
+        [0, 1],
+        id="nobody can tell which",
+    ),
+    pytest.param(
+        Replicas({0: "drained", 1: "drained"}, turns=((0, 1), (2, 3)), serving=(0,), interrupted=True),
+        ["failed, drained", "failed, drained", "not touched", "not touched"],
+        [0, 1],
+        id="after Ctrl-C nobody is asked",
+    ),
+]
+
+
+@pytest.mark.parametrize(("run", "outcomes", "drained"), REPLICAS)
+def test_which_of_several_engines_have_failed_with_their_host(
+    run: Replicas, outcomes: list[str], drained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = engine_spec(host="h", replicas=4, allow_downtime=True)
-    plans = {engine.name: plan_host(engine, locked(engine)) for engine in engines_of(spec)[:3]}
+    plans = {engine.name: plan_host(engine, locked(engine)) for engine in engines_of(spec)}
     balancers, host_h = FakeBalancers(lb1=haproxy(*plans)), FakeHost("h")
-    balancers.stages |= {"h-0": "undrained", "h-1": "drained"}
+    for number, stage in run.stages.items():
+        balancers.stages[f"h-{number}"] = stage
+        balancers.haproxies["lb1"].change(f"h-{number}", admin=Admin.READY if stage == "undrained" else Admin.DRAIN)
+    balancers.untouched |= {f"h-{number}" for number in run.untouched}
     state: Any = SimpleNamespace(failed_hosts={host_h}, inventory=SimpleNamespace(get_host=lambda _: host_h))
     intents = {
-        name: Intent(plan, number, "hopper", "old", "new", False)
-        for number, (name, plan) in enumerate(plans.items(), 1)
+        f"h-{number}": Intent(plans[f"h-{number}"], turn, "hopper", "old", "new", False)
+        for turn, numbers in enumerate(run.turns, 1)
+        for number in numbers
     }
+    clock = Clock()
+    keep_time(monkeypatch, clock, clock.pause)
     monkeypatch.setattr(on_failure, "running_release", lambda *_: "old")
-    run = FailedRun(state, balancers, intents, check_lease=lambda: None, why=None)
-    run.end(interrupted=False)
-    assert {row[0]: row[3] for row in run.rows(plans)} == {
-        "h-0": "done",
-        "h-1": "failed, drained",
-        "h-2": "not touched",
-    }
+    monkeypatch.setattr(on_failure, "pass_gate", lambda *_, **__: None)
+    monkeypatch.setattr(on_failure, "is_serving", lambda _, __, plan: plan.spec.replica in run.serving)
+    failed = FailedRun(state, balancers, intents, check_lease=lambda: None, why=None)
+    failed.end(interrupted=run.interrupted)
+    assert [row[3] for row in failed.rows(plans)] == outcomes
     servers = balancers.haproxies["lb1"].servers
-    assert [name for name, server in servers.items() if server.admin is not Admin.READY] == ["h-1"]
+    assert [name for name, server in servers.items() if server.admin is not Admin.READY] == [
+        f"h-{number}" for number in drained
+    ]

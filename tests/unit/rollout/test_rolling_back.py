@@ -18,7 +18,7 @@ from barewind.release.history import Event
 from barewind.rollout.operations import rollback
 from tests.support.factories import engine_spec, locked
 from tests.support.fake_fleet import sections
-from tests.support.histories import FAILED, FIRST, A, B, Z, record
+from tests.support.histories import FAILED, FIRST, RESTORED, A, B, Z, record
 
 SPEC = engine_spec()
 PLAN = plan_host(SPEC, locked(SPEC))
@@ -164,3 +164,24 @@ def test_what_does_not_pass_is_not_noted(host: Host, asked: list[tuple[str, Eval
         as_it_is(host, A)
     assert asked
     assert not any('"serving"' in command for command in host.asked)
+
+
+@pytest.mark.parametrize(
+    ("events", "running", "serving"),
+    [
+        (FIRST, A, True),
+        (FIRST, B, False),  # it runs what it has not passed the gate of
+        ([*FIRST, *FAILED], B, False),
+        ([*FIRST, *FAILED], A, False),  # another was started since
+        ([*FIRST, *FAILED, *RESTORED], A, True),
+        (FIRST, "", False),
+    ],
+)
+def test_an_engine_serves_by_its_history(host: Host, events: list[Event], running: str, serving: bool) -> None:
+    host.events, host.running = events, running
+    assert rollback.is_serving(host, host, PLAN) is serving  # type: ignore[arg-type]
+
+
+def test_an_engine_of_a_host_that_does_not_answer_is_not_taken_to_serve(host: Host) -> None:
+    host.lacks = "@@barewind:records"
+    assert not rollback.is_serving(host, host, PLAN)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 
 from barewind.balancer.commands import Admin, Health, Rotation, Server, Worker
 from barewind.errors import BarewindError
-from barewind.rollout.traffic import Traffic, describe, directed, distribution, members, part, plan, weights
+from barewind.rollout.traffic import Traffic, describe, directed, distribution, factors, members, part, plan, weight
 from barewind.site.read import read_site
 from barewind.spec.values import parse_shares
 from tests.support.factories import engine_entry, engine_spec
@@ -28,6 +28,12 @@ def rotation(**servers: str) -> Rotation:
         kind, *weight = state.split()
         made[name] = Server(name, *KINDS[kind], 0, 0, int(*weight) if weight else 100)
     return Rotation((Worker(1, True, made),))
+
+
+def weights(hosts: int, others: int, share: int) -> tuple[int, int]:
+    """The weight of each of some alike hosts, and that of each of the others."""
+    own, rest = factors([100] * hosts, [100] * others, share, 100)
+    return weight(100, own), weight(100, rest)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,57 @@ def test_who_gets_the_requests(group: str | None, selected: str, hosts: tuple[li
 
 
 def planned(*shares: int, **rotations: Rotation) -> Traffic:
-    return plan(rotations, "green", ["c", "d"], shares=shares or (100,), seconds=300)
+    return plan(rotations, "green", ["c", "d"], shares=shares or (100,), seconds=300, base={})
+
+
+def given(bases: dict[str, int], share: int, **states: str) -> dict[str, int]:
+    """The weights of servers, of which c and d are to get a share; `states` are of those that are not just up."""
+    lb = rotation(**{name: states.get(name, "up") for name in bases})
+    return plan({"lb1": lb}, "green", ["c", "d"], shares=(share,), seconds=300, base=bases).weights(share)
+
+
+LARGE, SMALL = {"a": 100, "c": 50, "d": 50}, {"a": 50, "b": 50, "c": 100, "d": 50}
+
+
+@pytest.mark.parametrize(
+    ("bases", "share", "expected"),
+    [
+        (LARGE, 50, {"a": 100, "c": 50, "d": 50}),
+        (LARGE, 30, {"a": 98, "c": 21, "d": 21}),
+        (LARGE, 90, {"a": 22, "c": 99, "d": 99}),
+        (LARGE, 100, {"a": 0, "c": 50, "d": 50}),  # as configured once the move is made permanent
+        (SMALL, 60, {"a": 50, "b": 50, "c": 100, "d": 50}),
+        (SMALL, 30, {"a": 98, "b": 98, "c": 56, "d": 28}),
+        (SMALL, 100, {"a": 0, "b": 0, "c": 100, "d": 50}),
+        ({"a": 100, "c": 12, "d": 100}, 1, {"a": 220, "c": 1, "d": 2}),  # no weights come nearer
+    ],
+)
+def test_within_a_group_and_among_the_others_the_base_weights_go_on(
+    bases: dict[str, int], share: int, expected: dict[str, int]
+) -> None:
+    assert given(bases, share) == expected
+
+
+def test_a_group_of_different_engines_gets_its_share_and_each_engine_its_part_of_it() -> None:
+    for share in range(5, 96, 5):
+        for bases in (LARGE, SMALL, {"a": 100, "b": 12, "c": 25, "d": 75}):
+            weights = given(bases, share)
+            assert max(weights.values()) <= 256
+            group, total = sum(bases[name] for name in "cd"), sum(bases.values())
+            for name, found in weights.items():
+                part = share * bases[name] / group if name in "cd" else (100 - share) * bases[name] / (total - group)
+                assert abs(100 * found / sum(weights.values()) - part) < 0.5, (bases, share, name)
+
+
+def test_what_cannot_take_requests_now_gets_its_weight_and_is_not_counted() -> None:
+    weights = given({"a": 50, "b": 100, "c": 50, "d": 50}, 25, b="down")
+    assert weights == {"a": 48, "b": 97, "c": 8, "d": 8}
+
+
+def test_a_server_that_has_left_the_inventory_is_one_of_weight_100() -> None:
+    lb = {"lb1": rotation(a="up", gone="up", **GREEN)}
+    traffic = plan(lb, "green", ["c", "d"], shares=(50,), seconds=300, base=LARGE)
+    assert traffic.weights(50) == {"a": 100, "gone": 100, "c": 100, "d": 100}
 
 
 GREEN = {"c": "up 0", "d": "up 0"}
@@ -109,7 +165,7 @@ GREEN = {"c": "up 0", "d": "up 0"}
 
 def test_the_others_are_those_that_get_requests_hosts_that_stand_by_stay_so() -> None:
     traffic = planned(50, 100, lb1=rotation(a="up", b="drained", x="up 0", **GREEN), lb2=rotation(a="up", **GREEN))
-    assert (traffic.others, traffic.counted) == (("a", "b"), 1)
+    assert (traffic.others, traffic.counted) == (("a", "b"), ("a",))
     assert traffic.weights(50) == {"c": 50, "d": 50, "a": 100, "b": 100}
     assert traffic.weights(100) == {"c": 100, "d": 100, "a": 0, "b": 0}
 

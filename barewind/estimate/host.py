@@ -1,0 +1,162 @@
+"""How fast a host will be with what is planned for it: all of its engines together, by the requests in flight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pydantic import Field
+
+from barewind import catalog
+from barewind.catalog import own
+from barewind.catalog.entries import Part
+from barewind.engines.counted import counted
+from barewind.engines.fit import kv_bytes_per_token
+from barewind.engines.workload import Sizing
+from barewind.estimate.steady import first_token, steady_state
+from barewind.estimate.step import Draft, Runner
+from barewind.spec.keys import EngineSpec
+
+LOADS = (1, 8, 32, 128, 512)  # requests in flight on the host
+TOKENS = 1024  # of a prompt, and of its answer: those of the published table of MI300X
+PROMPTS = {"1k": 1024, "8k": 8192}  # tokens, of the time to the first token
+FIRST_TOKEN_ERROR = 40  # percent: engines' schedulers differ more than accelerators do
+_UNPUBLISHED_DRAFT = 30  # percent at least, with a draft on accelerators on which nobody has published a run with one
+_OTHER_WEIGHTS = 0.05  # share by which FP8 weights may differ from what their shape has
+
+
+class Estimate(Part):
+    """How fast a host is with so many requests in flight, all its engines together; what does not fit at a time waits."""
+
+    in_flight: int = Field(description="requests in flight on the host, those that wait for their turn included")
+    tokens_per_second: float = Field(description="tokens of answers a second, of all engines of the host")
+    ms_per_token: float = Field(description="milliseconds from one token of an answer to the next")
+    error_percent: int = Field(description="how far both may be off, by what is published of this hardware")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What decides how fast a host's engines serve, which are all alike.
+
+    + count: engines that share the requests
+    + at_a_time: requests that one of them runs at a time; the others wait
+    + tokens: of a prompt, and of its answer
+    + context_length: tokens of the longest prompt
+    + error_percent: how far off estimates may be
+    """
+
+    model: str
+    accelerator: str
+    tensor_parallel: int
+    kv_bytes: int
+    drafting: bool
+    count: int
+    at_a_time: int
+    tokens: int
+    context_length: int
+    error_percent: int
+
+    @property
+    def together(self) -> int:
+        """Requests that the host runs at a time."""
+        return self.count * self.at_a_time
+
+    def waiting(self, in_flight: int) -> int:
+        """How many of so many requests wait for others to end."""
+        return max(0, in_flight - self.together)
+
+
+def serving_of(spec: EngineSpec, sizing: Sizing) -> Serving | str:
+    """What decides how fast a host is; or, where nothing is known of that, a sentence that says of what."""
+    unknown = _unknown(spec, sizing)
+    if unknown or sizing.fit is None or sizing.sequences is None:
+        return unknown or f"nothing is known of how fast {spec.accelerator} is"
+    fit, model = sizing.fit, catalog.models()[spec.model]
+    tokens = min(TOKENS, sizing.context_length // 2)
+    return Serving(
+        model=spec.model,
+        accelerator=spec.accelerator,
+        tensor_parallel=spec.tensor_parallel,
+        kv_bytes=fit.kv_bytes_per_token // kv_bytes_per_token(model, 1),
+        drafting=sizing.draft is not None,
+        count=spec.replicas * fit.data_parallel,
+        at_a_time=min(sizing.sequences, fit.kv_token_capacity // (2 * tokens)),
+        tokens=tokens,
+        context_length=sizing.context_length,
+        error_percent=_error(spec, sizing),
+    )
+
+
+def estimate(serving: Serving, in_flight: int) -> Estimate:
+    """How fast the host is with so many requests in flight, spread evenly over its engines."""
+    return _estimate(serving, in_flight, own.state())
+
+
+def estimates(serving: Serving | str) -> tuple[Estimate, ...]:
+    """How fast the host is at each of the loads; empty where nothing is known."""
+    return () if isinstance(serving, str) else tuple(estimate(serving, load) for load in LOADS)
+
+
+def first_tokens(serving: Serving) -> dict[str, float]:
+    """Seconds to the first token of prompts of usual lengths that the context takes, on an engine that does nothing else."""
+    runner = _runner(serving)
+    return {name: first_token(runner, tokens) for name, tokens in PROMPTS.items() if tokens < serving.context_length}
+
+
+@lru_cache(maxsize=16384)
+def _estimate(serving: Serving, in_flight: int, _: str) -> Estimate:
+    """Hosts that are alike are worked out once, as the catalog stands."""
+    runner = _runner(serving)
+    least, more = divmod(in_flight, serving.count)  # engines with one request more than the others
+    rate = weighted = running = 0.0
+    for count, each in ((more, least + 1), (serving.count - more, least)):
+        at_a_time = min(each, serving.at_a_time)
+        if count and at_a_time:
+            steady = steady_state(runner, at_a_time, prompt=serving.tokens, output=serving.tokens)
+            rate += count * steady.tokens_per_second
+            weighted += count * at_a_time * steady.per_token
+            running += count * at_a_time
+    return Estimate(
+        in_flight=in_flight,
+        tokens_per_second=round(rate, 1),
+        ms_per_token=round(weighted / running * 1000, 2),
+        error_percent=serving.error_percent,
+    )
+
+
+def _error(spec: EngineSpec, sizing: Sizing) -> int:
+    own_error = catalog.speeds()[spec.accelerator].error_percent
+    published = catalog.accelerators()[spec.accelerator].vendor in catalog.engines()[spec.engine].drafts_on
+    return own_error if sizing.draft is None or published else max(own_error, _UNPUBLISHED_DRAFT)
+
+
+def _runner(serving: Serving) -> Runner:
+    model = catalog.models()[serving.model]
+    draft = None
+    if serving.drafting and model.draft and model.draft_tokens and model.draft_accepted:
+        head = catalog.models()[model.draft]
+        draft = Draft(head.weights.total, head.shape.layers, model.draft_tokens, model.draft_accepted)
+    speed = catalog.speeds()[serving.accelerator]
+    return Runner(model.shape, speed, serving.tensor_parallel, serving.kv_bytes, draft)
+
+
+def _unknown(spec: EngineSpec, sizing: Sizing) -> str:
+    """Why nothing is known of how fast a host is; empty where something is."""
+    model, speed = catalog.models()[spec.model], catalog.speeds().get(spec.accelerator)
+    if speed is None:
+        return f"nothing is known of how fast {spec.accelerator} is"
+    if sizing.fit is None or not sizing.fit.fits:
+        return "it does not fit"
+    weights = model.shape.body + 4 * model.shape.head  # output layer and embeddings are BF16
+    told = model.weights.total - model.weights.vision
+    if model.precision != "fp8" or abs(told / weights - 1) > _OTHER_WEIGHTS:
+        return f"nothing is known of how fast {spec.model} is: its weights are not those of a dense model in FP8"
+    if spec.tensor_parallel > 1 and spec.tensor_parallel not in speed.all_reduce:
+        return f"nothing is known of how fast {spec.tensor_parallel} {spec.accelerator} are together"
+    known = (model.draft, model.draft_tokens) if model.draft_accepted else None
+    if sizing.draft is not None and (sizing.draft, sizing.draft_tokens) != known:
+        return f"nothing is known of how many of {sizing.draft_tokens} tokens are right that {sizing.draft} drafts"
+    asked = counted(spec.engine, spec.engine_args)
+    if asked.no_graphs or asked.offloaded_gib or asked.adapters_on:
+        return "engine_args change what a step does, and nothing is known of how long it takes then"
+    return ""
