@@ -11,8 +11,7 @@ from weakref import WeakKeyDictionary
 import gevent
 from gevent.lock import BoundedSemaphore, RLock
 from paramiko.ssh_exception import SSHException
-from pyinfra.api import Host, State
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.api import Host, State, arguments
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.connectors.util import CommandOutput
 
@@ -80,6 +79,6 @@ def _line(command: str) -> str:
 
 
 def _arguments(state: State, host: Host, timeout: int, stdin: str | None) -> Mapping[str, object]:
-    wanted, _ = pop_global_arguments(state, host, {})
-    arguments = {key: value for key, value in wanted.items() if key in CONNECTOR_ARGUMENT_KEYS} | {"_timeout": timeout}
-    return arguments if stdin is None else arguments | {"_stdin": stdin}
+    known, _ = arguments.pop_global_arguments(state, host, {})
+    wanted = {key: value for key, value in known.items() if key in arguments.CONNECTOR_ARGUMENT_KEYS}
+    return wanted | {"_timeout": timeout} | ({} if stdin is None else {"_stdin": stdin})

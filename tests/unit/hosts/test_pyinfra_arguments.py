@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pyinfra.api import Config, Inventory, State
 from pyinfra.api.arguments import pop_global_arguments
+from pyinfra.context import ctx_config
 
 from barewind.hosts.pyinfra_arguments import at_once
 
@@ -36,7 +37,10 @@ def state() -> State:
 @pytest.mark.parametrize("name", ["@fake/a", "@fake/b"])
 def test_they_are_those_of_pyinfra(state: State, name: str, deploy: dict[str, Any], call: dict[str, Any]) -> None:
     host = state.inventory.get_host(name)
-    with host.deploy("Deploy", kwargs=deploy, data={"_doas_user": "default", "_sudo_user": "never"}):
+    with (
+        ctx_config.use(state.config),
+        host.deploy("Deploy", kwargs=deploy, data={"_doas_user": "default", "_sudo_user": "never"}),
+    ):
         theirs, left = dict(call), dict(call)
         wanted = pop_global_arguments(state, host, theirs)
         assert at_once(pop_global_arguments)(state, host, left) == wanted
@@ -47,7 +51,8 @@ def test_they_are_those_of_pyinfra(state: State, name: str, deploy: dict[str, An
 
 def test_data_stay_as_they_are_whatever_becomes_of_the_arguments(state: State) -> None:
     host = state.inventory.get_host("@fake/a")
-    arguments, _ = at_once(pop_global_arguments)(state, host, {})
-    assert arguments["_env"] == {"GROUP": "1"}
+    with ctx_config.use(state.config):
+        arguments, _ = at_once(pop_global_arguments)(state, host, {})
+    assert arguments["_env"] == {"SITE": "1", "GROUP": "1"}
     arguments["_env"]["MORE"] = "1"
     assert host.data.get("_env") == {"GROUP": "1"}
