@@ -28,8 +28,8 @@ _STARTS = "Starting operation: Engine | Unit"  # one engine is drained then, and
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> OneHost:
-    """A fresh host that gets four engines at once."""
-    return replicas.deployed(tmp_path_factory.mktemp("locks"), Size(hopper=1))
+    """A fresh host that gets four engines at once; or one that this suite has left, however that is."""
+    return replicas.deployed(tmp_path_factory.mktemp("locks"), Size(hopper=1), keep=True)
 
 
 @pytest.fixture

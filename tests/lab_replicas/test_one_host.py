@@ -93,7 +93,7 @@ def test_an_engine_that_fails_leaves_its_siblings_alone(upgrade: tuple[Run, Load
         back = run("tasks/rollback.py", other)
     assert [new == old for new, old in zip(after, before, strict=True)] == [False, False, True, True]
     assert load.lost == []
-    assert load.fewest[BALANCER] >= COUNT - 2  # the one that failed, and the one that is rolled back
+    assert load.fewest[BALANCER] >= COUNT - 1  # the one that failed comes back before another is rolled back
     assert back.status == 0
     assert releases(HOST, COUNT) == [other.id] * COUNT
     assert states() == dict.fromkeys(ENGINES, "UP")

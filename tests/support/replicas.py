@@ -40,8 +40,8 @@ def units(count: int) -> list[str]:
 
 def releases(host: str, count: int) -> list[str]:
     """The release that each engine's container bears; empty where none runs."""
-    look = "; ".join(f"docker inspect -f '{LABEL}' barewind-engine-{number} || echo" for number in range(count))
-    return [line.strip() for line in hosts.exec(host, f"{{ {look}; }} 2>/dev/null", timeout=60).stdout.splitlines()]
+    look = "; ".join(f"echo $(docker inspect -f '{LABEL}' barewind-engine-{number})" for number in range(count))
+    return hosts.exec(host, f"{{ {look}; }} 2>/dev/null", timeout=60).stdout.splitlines()
 
 
 def cards(host: str, number: int) -> set[str]:
