@@ -108,3 +108,22 @@ def test_an_engine_that_is_killed_degrades_its_host_and_comes_back(upgrade: tupl
     assert mended.status == 0
     assert states() == dict.fromkeys(ENGINES, "UP")
     assert releases(HOST, COUNT) == [other.id] * COUNT
+
+
+def test_other_accelerators_are_taken_by_all_engines_of_a_host_at_once(
+    upgrade: tuple[Run, Load], other: Release
+) -> None:
+    half = other.but(tensor_parallel_size=1, allow_downtime=True)
+    assert deploy(half.but(accelerators=[0, 1, 2, 3])).status == 0
+    before = [cards(HOST, number) for number in range(COUNT)]
+    moved = half.but(accelerators=[4, 5, 6, 7])
+    assert moved.id == half.but(accelerators=[0, 1, 2, 3]).id
+    deployed = deploy(moved)
+    assert deployed.status == 0
+    assert f"{HOST}-0: accelerators 0,1,2,3 -> 4,5,6,7" in deployed.output
+    after = [cards(HOST, number) for number in range(COUNT)]
+    assert [len(part) for part in (*before, *after)] == [1] * COUNT * 2
+    assert set.union(*before).isdisjoint(set.union(*after))
+    assert states() == dict.fromkeys(ENGINES, "UP")
+    again = deploy(moved)
+    assert (again.status, again.changed) == (0, set())
