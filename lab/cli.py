@@ -1,4 +1,7 @@
-"""The click group `lab`, which `barewind` has among its commands."""
+"""The click group `lab`, which `barewind` has among its commands.
+
+Commands import what they do when they are called: every `barewind` command would start a third of a second later.
+"""
 
 import functools
 import json
@@ -13,12 +16,8 @@ from rich.table import Table
 
 from barewind.cli.options import epilog
 from lab import topology
-from lab.down import down as take_down
 from lab.errors import LabError
-from lab.images import standin_engine
 from lab.progress import Steps
-from lab.status import read as read_status
-from lab.up import up as bring_up
 
 P = ParamSpec("P")
 
@@ -79,6 +78,8 @@ def lab() -> None:
 def up(system: str | None, **sizes: int | None) -> None:
     """Bring the lab up. A second `up` is quick and changes nothing; sizes that are not given stay as they are."""
     start = time.monotonic()
+    from lab.up import up as bring_up
+
     with Steps().shown() as steps:
         running = bring_up(steps, system=system, **sizes)
         hosts = [f"{host.name} {host.address}" for host in running.hosts if not host.light]
@@ -98,6 +99,9 @@ def nightly() -> None:
 
     Hosts with simulated accelerators and light ones run it. The next `up` takes it back.
     """
+    from lab.images import standin_engine
+    from lab.status import read as read_status
+
     if not read_status().up:
         raise LabError("The lab is down. Bring it up with `barewind lab up`.")
     digest = standin_engine.variant(standin_engine.TAG)
@@ -111,6 +115,8 @@ def nightly() -> None:
 @_report_errors
 def down(purge: bool) -> None:
     """Remove the lab. The cache stays, so that the next `up` is quick."""
+    from lab.down import down as take_down
+
     with Steps().shown() as steps:
         take_down(steps, purge=purge)
 
@@ -122,6 +128,8 @@ def down(purge: bool) -> None:
 @_report_errors
 def status(as_json: bool) -> None:
     """Show hosts and services; exit status 1 unless all of them run."""
+    from lab.status import read as read_status
+
     current = read_status()
     if as_json:
         click.echo(json.dumps(current.as_json(), indent=2))
