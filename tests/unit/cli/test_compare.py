@@ -10,22 +10,7 @@ from click.testing import CliRunner, Result
 
 from barewind.cli.main import main
 from barewind.compare.document import Comparison
-
-INVENTORY = """
-gpus = [("10.0.0.1", {}), ("10.0.0.2", {})]
-balancers = ["10.0.0.9"]
-"""
-GROUP = "accelerator = 'h200'\naccelerator_count = 8\n"
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "group_data").mkdir()
-    (tmp_path / "site.py").write_text(INVENTORY)
-    (tmp_path / "group_data" / "gpus.py").write_text(GROUP)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pyinfra_cli.util.PYTHON_CODES", {})  # it remembers files by their relative name
-    return tmp_path
+from tests.support.two_hosts import GROUP, INVENTORY
 
 
 def plan(*arguments: str, columns: int = 250) -> Result:
