@@ -44,10 +44,10 @@ def load(engine: str) -> RealParser:
 
 def _vllm() -> RealParser:
     sys.argv = ["vllm", "serve", "--help"]  # vLLM reads its help texts only for a command that asks for help
-    import vllm  # type: ignore[import-not-found]
-    from vllm.engine.arg_utils import AsyncEngineArgs  # type: ignore[import-not-found]
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args  # type: ignore[import-not-found]
-    from vllm.utils.argparse_utils import FlexibleArgumentParser  # type: ignore[import-not-found]
+    import vllm
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     command = FlexibleArgumentParser(prog="vllm")
     serve = make_arg_parser(command.add_subparsers(dest="subparser").add_parser("serve"))
@@ -67,8 +67,8 @@ def _vllm() -> RealParser:
 def _sglang() -> RealParser:
     if importlib.util.find_spec("triton") is None:
         sys.meta_path.append(_TritonStandIn())
-    import sglang  # type: ignore[import-not-found]
-    from sglang.srt.server_args import ServerArgs  # type: ignore[import-not-found]
+    import sglang
+    from sglang.srt.server_args import ServerArgs
 
     parser = argparse.ArgumentParser(prog="sglang serve")
     ServerArgs.add_cli_args(parser)

@@ -35,7 +35,7 @@ class Listener(http.server.BaseHTTPRequestHandler):
 
 def vllm(domains: list[str]) -> Callable[[str], object]:
     """What fetches the images of a request in vLLM."""
-    from vllm.multimodal.media import MediaConnector  # type: ignore[import-not-found]
+    from vllm.multimodal.media import MediaConnector
 
     fetch: Callable[[str], object] = MediaConnector(allowed_media_domains=domains).fetch_image
     return fetch
@@ -45,7 +45,7 @@ def sglang(domains: list[str]) -> Callable[[str], object]:
     """What fetches the images of a request in SGLang."""
     for name in ("triton", "triton.language"):
         sys.modules.setdefault(name, mock.MagicMock())  # a package for GPUs, which fetching has no use for
-    from sglang.srt.utils import common  # type: ignore[import-not-found]
+    from sglang.srt.utils import common
 
     common.configure_media_url_security(domains)
     read: Callable[[str], object] = common.get_image_bytes

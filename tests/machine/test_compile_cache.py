@@ -89,9 +89,7 @@ def test_links_and_devices_never_leave_their_host(
     programs(curl="")
     mine = cache_in(tmp_path / "giver", hardening=hardening)
     owned(mine, "mkdir -p torch && echo code > torch/kernel.so")
-    made = subprocess.run(["sh", "-c", harm], cwd=mine.directory, check=False)  # root: the worst that there can be
-    if made.returncode:
-        pytest.skip("this machine makes no devices")
+    subprocess.run(["sh", "-c", harm], cwd=mine.directory, check=True)  # root: the worst that there can be
     done = shell(commands.pack(mine))
     assert done.returncode != 0
     assert "it is not handed on" in done.stderr
@@ -114,8 +112,7 @@ def test_an_archive_made_by_hand_brings_nothing_but_files_of_the_user(
         "link out": "ln -s /etc out && tar -cf ../made.tar .",
         "path out": "echo x > evil && tar -P --transform='s#.*evil#../../../evil#' -cf ../made.tar ./evil",
     }[harm]
-    if subprocess.run(["sh", "-c", make], cwd=place, check=False).returncode:
-        pytest.skip("this machine makes no devices")
+    subprocess.run(["sh", "-c", make], cwd=place, check=True)
     shutil.move(tmp_path / "made.tar", seed / "cache.tar")
     done = shell(commands.unpack(taker))
     found = entries(taker.directory) if Path(taker.directory).exists() else {}
@@ -179,22 +176,17 @@ def test_it_joins_the_groups_of_the_hosts_devices_by_number(prepare: Shell, tmp_
     devices = tmp_path / "dev"
     devices.mkdir()
     # name, group, mode
-    for number, (name, group, mode) in enumerate(
-        [
-            ("kfd", 109, 0o660),
-            ("renderD128", 109, 0o660),
-            ("card0", 44, 0o660),
-            ("nvidia0", 0, 0o666),
-            ("open", 50, 0o666),
-            ("roots", 0, 0o660),
-            ("readable", 51, 0o640),
-        ]
-    ):
+    for name, group, mode in [
+        ("kfd", 109, 0o660),
+        ("renderD128", 109, 0o660),
+        ("card0", 44, 0o660),
+        ("nvidia0", 0, 0o666),
+        ("open", 50, 0o666),
+        ("roots", 0, 0o660),
+        ("readable", 51, 0o640),
+    ]:
         file = devices / name
-        try:
-            os.mknod(file, stat.S_IFCHR | mode, os.makedev(1, 3))
-        except OSError:
-            pytest.skip(f"this machine makes no devices ({number})")
+        os.mknod(file, stat.S_IFCHR | mode, os.makedev(1, 3))
         os.chown(file, 0, group)
         file.chmod(mode)
     (devices / "by-path").mkdir()

@@ -5,7 +5,6 @@ Times are shortened by a factor that each test names, those of HAProxy and of th
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import threading
@@ -204,7 +203,6 @@ def test_no_length_is_so_long_that_it_looks_short(
     assert sum(engine.most_open for engine in engines) == 0
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
 def test_http_2_is_no_way_past_the_limits(start: Start, engines: list[FakeEngine], tmp_path: Path) -> None:
     port = start()
     (tmp_path / "body").write_bytes(b"x" * 4_000_000)

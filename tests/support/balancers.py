@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from pyinfra.api import State
+
 from barewind.balancer.commands import Admin, Health, Rotation, Server, Worker
 from barewind.balancer.operations.balancers import Balancers
 from barewind.errors import BarewindError
@@ -67,7 +69,7 @@ class FakeBalancers(Balancers):
     """A fleet's balancers, each a double."""
 
     def __init__(self, **haproxies: Haproxy) -> None:
-        super().__init__(None, list(haproxies))  # type: ignore[arg-type] - nothing is asked of pyinfra
+        super().__init__(State(), list(haproxies))
         self.haproxies = haproxies
 
     def ask(self, command: str, read: Callable[[str, str], Any], names: Collection[str] | None = None) -> Answers[Any]:
