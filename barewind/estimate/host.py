@@ -13,9 +13,9 @@ from barewind.catalog.entries import Part
 from barewind.engines.counted import counted
 from barewind.engines.fit import kv_bytes_per_token
 from barewind.engines.workload import Sizing
-from barewind.estimate.steady import first_token, steady_state
-from barewind.estimate.step import Draft, Runner
 from barewind.spec.keys import EngineSpec
+from barewind.speed.steady import first_token, steady_state
+from barewind.speed.step import Draft, Runner
 
 LOADS = (1, 8, 32, 128, 512)  # requests in flight on the host
 TOKENS = 1024  # of a prompt, and of its answer: those of the published table of MI300X
