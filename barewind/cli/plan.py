@@ -17,6 +17,7 @@ from barewind.cli.options import data_option, epilog, inventory_argument, site_o
 from barewind.compare.document import Objective
 from barewind.compare.setups import IN_FLIGHT
 from barewind.engines.fit import Fit
+from barewind.engines.sizing import in_flight_of, recipe_of
 from barewind.estimate import lines as estimate
 from barewind.lock.file import read
 from barewind.output import tables
@@ -123,6 +124,7 @@ def _show(plans: dict[str, EnginePlan], site: Site) -> None:
             show(f"{role}   {model} @ {revision} ({layout} layout)")
         if first.sizing.fit is not None:
             show(_fit_line(first.sizing.fit))
+            show(_profile_line(first))
         for line in estimate.lines(first.spec, first.sizing):
             show(line)
         options = [(option.arguments(), option.reason) for option in first.command.options]
@@ -151,6 +153,17 @@ def _fit_line(fit: Fit) -> str:
         f"memory  {fits}: {fit.weights_mib / 1024:.1f} GiB of weights per accelerator, room for {copies}"
         f"{fit.kv_token_capacity} tokens of KV cache, {sequences} of {fit.context_length} tokens"
     )
+
+
+def _profile_line(host_plan: EnginePlan) -> str:
+    spec, sizing = host_plan.spec, host_plan.sizing
+    if recipe := recipe_of(spec):
+        return f"profile {spec.profile}: the published command, {recipe.source}"
+    load = in_flight_of(spec)
+    flying = "a full host" if load is None else f"{load} requests in flight on the host"
+    why = sizing.reasons.get("speculative")
+    drafting = "a draft" if sizing.draft else "no draft"
+    return f"profile {spec.profile}, for {flying}: {drafting}{f', {why}' if why else ''}"
 
 
 def _without_address(host_plan: EnginePlan) -> tuple[str, ...]:

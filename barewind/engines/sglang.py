@@ -8,8 +8,9 @@ sigterm_watchdog, tokenizer_manager.py), so that the time limit of `docker stop`
 
 from __future__ import annotations
 
+from barewind.catalog import Accelerator
 from barewind.engines import causes, log
-from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, AdminKey, Engine, Memory, Metrics
+from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, AdminKey, Engine, Memory, Metrics, Untold
 from barewind.engines.causes import Cause
 from barewind.engines.command import Option
 from barewind.engines.keys import KeyOptions
@@ -80,6 +81,8 @@ def _speculation(workload: Workload, draft_path: str) -> list[Option]:
         Option("--speculative-num-draft-tokens", draft_tokens + 1, "the drafted tokens and the target's own"),
     ]
 
+
+_STEPS = ((160 * 1024, 16384), (60 * 1024, 8192), (35 * 1024, 4096))  # MiB of memory at least, tokens of a step
 
 _NO_CORES = Cause(
     "on processors each of tensor_parallel_size's processes wants cores of its own",
@@ -178,6 +181,14 @@ _ADMIN = (
     "/weights_checker",
 )
 
+
+def _untold(accelerator: Accelerator) -> Untold:
+    """Of 0.5.23 (_handle_gpu_memory_settings, server_args.py): what it reserves is for a step, graphs, and eight processes."""
+    step = next((tokens for memory, tokens in _STEPS if accelerator.memory_mib >= memory), 2048)
+    reserved = 512 + 1.5 * step + 2 * 512 + 1024
+    return Untold(round(1 - reserved / accelerator.memory_mib, 3), step, 2048)
+
+
 SGLANG = Engine(
     name="sglang",
     planned=_planned,
@@ -232,6 +243,7 @@ SGLANG = Engine(
     # Its share is of weights and cache alone: what steps and graphs of a model and its draft need must be left beside it. 0.85 is
     # what a public run of two B200 has.
     memory=Memory(vision_optional=False, vision_copies=False, adapters=8),
+    untold=_untold,
     metrics=Metrics(
         prefix="sglang:",
         running="sglang:num_running_reqs",

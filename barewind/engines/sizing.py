@@ -12,7 +12,7 @@ from math import ceil, inf
 from typing import Any
 
 from barewind import catalog
-from barewind.catalog import Limit, own
+from barewind.catalog import Limit, Recipe, own
 from barewind.catalog.option_classes import option_classes
 from barewind.engines import ENGINES, options
 from barewind.engines.advice import Defaults, SetUp, advice
@@ -20,7 +20,17 @@ from barewind.engines.command import spelled
 from barewind.engines.counted import counted
 from barewind.engines.fit import Fit, Load, judge
 from barewind.engines.image import version
-from barewind.engines.profile import EXPECTED, MOST_SEQUENCES, TOKENS, sequence_counts, step_tokens, worth_drafting
+from barewind.engines.profile import (
+    EXPECTED,
+    LEAST_AT_A_TIME,
+    MOST_SEQUENCES,
+    TOKENS,
+    Profile,
+    sequence_counts,
+    step_tokens,
+    within,
+    worth_drafting,
+)
 from barewind.engines.runner import runner, unknown
 from barewind.engines.workload import Sizing
 from barewind.spec.keys import EngineSpec
@@ -72,9 +82,13 @@ def _size(text: str, _: str) -> Sizing:
             extra={},
             fit=None,
         )
-    settled, setup = _settled(spec)
+    recipe = recipe_of(spec)
+    if recipe is not None:
+        settled, setup = _published(spec, recipe)
+    else:
+        settled, setup = _settled(spec)
     if settled.fit is None or settled.fit.fits:
-        return _with_sequences(spec, settled)
+        return settled if recipe is not None else _with_sequences(spec, settled)
     return replace(settled, fit=replace(settled.fit, advice=advice(setup, _defaults(spec))))
 
 
@@ -86,7 +100,7 @@ def _settled(spec: EngineSpec) -> tuple[Sizing, SetUp]:
     plain = _longest(spec, None)
     if draft is None or not plain[0].fit or not plain[0].fit.fits:
         return plain
-    worth, why = _worth_drafting(spec, draft, plain[0].fit)
+    worth, why = _worth_drafting(spec, draft, plain[0], plain[0].fit)
     if worth:
         drafting, setup = _longest(spec, draft)
         fits = drafting.fit is not None and drafting.fit.fits and _comfortable(spec, drafting)
@@ -94,6 +108,41 @@ def _settled(spec: EngineSpec) -> tuple[Sizing, SetUp]:
             return replace(drafting, reasons=drafting.reasons | {"speculative": why}), setup
         why = "a draft does not fit beside the context"
     return replace(plain[0], reasons=plain[0].reasons | {"speculative": why}), plain[1]
+
+
+def recipe_of(spec: EngineSpec) -> Recipe | None:
+    """The published command that a host's profile asks for; None with another profile, or where nobody has published one."""
+    if spec.profile != "recipe":
+        return None
+    vendor = catalog.accelerators()[spec.accelerator].vendor
+    return catalog.engines()[spec.engine].recipe(spec.model, vendor)
+
+
+def _published(spec: EngineSpec, recipe: Recipe) -> tuple[Sizing, SetUp]:
+    """The published command, as far as no key says otherwise; what neither says is the engine's own, which the fit goes by."""
+    untold = ENGINES[spec.engine].untold(catalog.accelerators()[spec.accelerator])
+    defaults: dict[str, float] = {
+        "context_length": catalog.models()[spec.model].context_length,
+        "gpu_memory_utilization": untold.utilization,
+        "max_num_seqs": untold.sequences,
+        "max_num_batched_tokens": untold.batched_tokens,
+    }
+    known = defaults | dict(recipe.keys)
+    open_keys = {key for key in defaults if getattr(spec, key) is None}
+    spec = spec.model_copy(update={key: known[key] for key in open_keys})
+    draft = _draft(spec) if spec.speculative not in (False, "auto") else None
+    settled, setup = _sizing(spec, spec.context_length or 0, draft)
+    return replace(
+        settled,
+        extra=settled.extra | recipe.options,
+        left_open=frozenset(open_keys - recipe.keys.keys()),
+        reasons=dict.fromkeys(recipe.keys, "the published command"),
+    ), setup
+
+
+def profile_of(spec: EngineSpec) -> Profile:
+    """The profile that values are worked out by: where nobody has published a command, the usual one."""
+    return "balanced" if spec.profile == "recipe" else spec.profile
 
 
 def _longest(spec: EngineSpec, draft: str | None) -> tuple[Sizing, SetUp]:
@@ -104,7 +153,7 @@ def _longest(spec: EngineSpec, draft: str | None) -> tuple[Sizing, SetUp]:
     return max(comfortable, key=lambda candidate: candidate[0].context_length, default=(fitting or settled)[-1])
 
 
-def _worth_drafting(spec: EngineSpec, draft: str, fit: Fit) -> tuple[bool, str]:
+def _worth_drafting(spec: EngineSpec, draft: str, plain: Sizing, fit: Fit) -> tuple[bool, str]:
     """Whether a draft that nobody has asked for is worth it, and why."""
     release, entry = version(spec), catalog.engines()[spec.engine]
     vendor = catalog.accelerators()[spec.accelerator].vendor
@@ -112,10 +161,22 @@ def _worth_drafting(spec: EngineSpec, draft: str, fit: Fit) -> tuple[bool, str]:
         return False, f"nobody has published a run with a draft on {vendor}"
     if release is not None and older(release, entry.draft_floor):
         return False, f"{spec.engine} drafts from {entry.draft_floor} on"
-    engines = spec.replicas * fit.data_parallel
-    in_flight = ceil((spec.expected_concurrency or EXPECTED) / engines)
-    at_a_time = max(1, min(in_flight, fit.kv_token_capacity // (2 * TOKENS)))
-    return worth_drafting(_law(spec, None), _law(spec, draft), at_a_time)
+    most = keeping_to_limit(spec, plain) or MOST_SEQUENCES
+    at_a_time = max(1, min(_in_flight(spec, fit), fit.kv_token_capacity // (2 * TOKENS), most))
+    return worth_drafting(_law(spec, None), _law(spec, draft), profile_of(spec), at_a_time)
+
+
+def in_flight_of(spec: EngineSpec) -> int | None:
+    """Requests in flight on the host that its profile goes by; None for a full host, or a published command."""
+    if spec.profile == "recipe" or (spec.profile == "throughput" and spec.expected_concurrency is None):
+        return None
+    return spec.expected_concurrency or EXPECTED
+
+
+def _in_flight(spec: EngineSpec, fit: Fit) -> int:
+    """The same on an engine."""
+    on_host = in_flight_of(spec)
+    return MOST_SEQUENCES if on_host is None else ceil(on_host / (spec.replicas * fit.data_parallel))
 
 
 def _law(spec: EngineSpec, draft: str | None) -> Runner | None:
@@ -130,8 +191,8 @@ def _with_sequences(spec: EngineSpec, settled: Sizing) -> Sizing:
     if spec.max_num_seqs is not None or settled.fit is None or settled.batched_tokens is None:
         return settled
     rows = 1 + (settled.draft_tokens if settled.draft else 0)
-    limits = {"batched_tokens": settled.batched_tokens, "rows": rows}
-    reason = f"as many requests of {2 * TOKENS} tokens as its cache holds, {MOST_SEQUENCES} at most"
+    most, reason = _most_sequences(spec, settled, settled.fit)
+    limits = {"batched_tokens": settled.batched_tokens, "rows": rows, "most": most}
     for count in sequence_counts(settled.fit.kv_token_capacity, settled.context_length, **limits):
         more, _ = _sizing(spec, settled.context_length, settled.draft, count)
         assert more.fit is not None  # noqa: S101 - there are accelerators
@@ -148,9 +209,32 @@ def _comfortable(spec: EngineSpec, sizing: Sizing) -> bool:
     return not open_choice or sizing.fit.kv_token_capacity >= sizing.context_length * MARGIN
 
 
+def _most_sequences(spec: EngineSpec, settled: Sizing, fit: Fit) -> tuple[int, str]:
+    """How many sequences at a time profile and `tpot_limit` allow, and why; the cache may hold fewer."""
+    most, reason = (
+        MOST_SEQUENCES,
+        f"as many requests of {2 * TOKENS} tokens as its cache holds, {MOST_SEQUENCES} at most",
+    )
+    if spec.profile == "latency":
+        expected = _in_flight(spec, fit)
+        most = max(LEAST_AT_A_TIME, 2 * expected)
+        reason = f"twice the {expected} that are expected: more wait instead of slowing all"
+    if (keeping := keeping_to_limit(spec, settled)) and keeping < most:
+        most, reason = keeping, f"as many as keep to {spec.tpot_limit:g} ms per token, tpot_limit (estimate)"
+    return most, reason
+
+
+def keeping_to_limit(spec: EngineSpec, settled: Sizing) -> int | None:
+    """The most requests that an engine runs at a time within `tpot_limit`: 0 where one takes longer; None: nothing is known."""
+    law = _law(spec, settled.draft)
+    if spec.tpot_limit is None or law is None:
+        return None
+    return within(law, spec.tpot_limit, min(TOKENS, settled.context_length // 2))
+
+
 def _defaults(spec: EngineSpec) -> Defaults:
     """What the spec sets to less than the default."""
-    usual, _ = step_tokens(_law(spec, None), images=spec.modality == "image")
+    usual, _ = step_tokens(_law(spec, None), profile_of(spec), images=spec.modality == "image")
     meanings = option_classes(spec.engine).counted
     capping = [name for name in spec.engine_args if meanings.get(spelled(name), "").startswith("kv_")]
     return Defaults(
@@ -232,7 +316,7 @@ def _sizing(spec: EngineSpec, context: int, draft: str | None, sequences: int = 
     share_option = (engine.keys.name("gpu_memory_utilization") or "").removeprefix("--")
     share = extra.pop(share_option, _UTILIZATION)
     utilization = spec.gpu_memory_utilization or share
-    batched, reason = step_tokens(_law(spec, None), images=spec.modality == "image")
+    batched, reason = step_tokens(_law(spec, None), profile_of(spec), images=spec.modality == "image")
     batched = spec.max_num_batched_tokens or max(batched, spec.max_num_seqs or 0)  # a token for each sequence
     asked = counted(spec.engine, spec.engine_args)
     image = spec.modality == "image"
@@ -258,7 +342,7 @@ def _sizing(spec: EngineSpec, context: int, draft: str | None, sequences: int = 
         batched_tokens=batched,
         sequences=sequences,
         extra=extra,
-        reasons={"max_num_batched_tokens": reason},
+        reasons={} if spec.max_num_batched_tokens else {"max_num_batched_tokens": reason},
         fit=judge(load, accelerator, tensor_parallel=tensor_parallel, utilization=utilization),
     )
     contexts = () if spec.context_length else tuple(_contexts(spec))

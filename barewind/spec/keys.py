@@ -66,6 +66,8 @@ class EngineSpec(HostSpec):
     accelerator_count: int = Field(ge=1, le=64)
     accelerators: list[Annotated[int, Field(ge=0, le=63)]] | None = Field(default=None, min_length=1)
     replicas: int = Field(default=1, ge=1, le=64)
+    profile: Literal["latency", "balanced", "throughput", "recipe"] = "balanced"
+    tpot_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     expected_concurrency: int | None = Field(default=None, ge=1, le=65536)
     cost_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     replica: int | None = None  # no key: which of the host's engines this is, from 0; None where it has one
