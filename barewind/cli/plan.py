@@ -125,6 +125,8 @@ def _show(plans: dict[str, EnginePlan], site: Site) -> None:
         if first.sizing.fit is not None:
             show(_fit_line(first.sizing.fit))
             show(_profile_line(first))
+            if first.spec.replicas_chosen:
+                show(f"replicas {first.spec.replicas}, chosen: {first.spec.replicas_chosen}")
         for line in estimate.lines(first.spec, first.sizing):
             show(line)
         options = [(option.arguments(), option.reason) for option in first.command.options]

@@ -52,7 +52,7 @@ SIZED_KEYS = ("gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"
 def size(spec: EngineSpec) -> Sizing:
     """The values that a host's spec sets, and for those that it leaves open the ones that fit."""
     anonymous = {"host": "any", "groups": (), "address": "192.0.2.0", "replica": None, "engine_port": 1}
-    text = spec.model_copy(update=anonymous).model_dump_json()
+    text = spec.model_copy(update={**anonymous, "replicas_chosen": ""}).model_dump_json()
     return _size(text, own.state())
 
 

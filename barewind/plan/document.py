@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from barewind.catalog import Layout
 from barewind.engines.sizing import in_flight_of
+from barewind.engines.workload import Sizing
 from barewind.estimate.host import Estimate, estimates, serving_of
 from barewind.plan.checks import problems
 from barewind.plan.engine import EnginePlan
+from barewind.spec.keys import EngineSpec
 
 
 class _Part(BaseModel):
@@ -115,6 +117,11 @@ class HostPlan(_Part):
     )
 
 
+def _reasons(spec: EngineSpec, sizing: Sizing) -> dict[str, str]:
+    """Why keys have their values that are left open."""
+    return sizing.reasons | ({"replicas": spec.replicas_chosen} if spec.replicas_chosen else {})
+
+
 def as_json(plan: EnginePlan, found: Sequence[str] | None = None) -> dict[str, Any]:
     """A plan as JSON has it, in the shape of `HostPlan`; `found`: its problems, where they are known already."""
     spec, sizing = plan.spec, plan.sizing
@@ -133,7 +140,7 @@ def as_json(plan: EnginePlan, found: Sequence[str] | None = None) -> dict[str, A
         "draft": drafts[0] if drafts else None,
         "port": spec.engine_port,
         "parallelism": {"tensor": spec.tensor_parallel, "data": 1 if fit is None else fit["data_parallel"]},
-        "profile": {"name": spec.profile, "in_flight": in_flight_of(spec), "why": dict(sizing.reasons)},
+        "profile": {"name": spec.profile, "in_flight": in_flight_of(spec), "why": _reasons(spec, sizing)},
         "context_length": sizing.context_length,
         "utilization": sizing.utilization,
         "sequences": sizing.sequences,
