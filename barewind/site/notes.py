@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from barewind import catalog
-from barewind.engines.sizing import with_engine_args
+from barewind.engines.candidate import with_engine_args
 from barewind.output.names import fold
 from barewind.site import between, doors, options, profiles
 from barewind.spec.site import Site

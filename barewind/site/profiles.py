@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from barewind import catalog
+from barewind.engines.candidate import key_of, with_engine_args
 from barewind.engines.command import option_of
-from barewind.engines.sizing import keeping_to_limit, key_of, recipe_of, size, with_engine_args
+from barewind.engines.sizing import keeping_to_limit, recipe_of, size
 from barewind.engines.workload import Sizing
 from barewind.estimate.host import Serving, serving_of
 from barewind.output.names import fold
