@@ -15,8 +15,8 @@ from barewind.cli.compare import compare
 from barewind.cli.completion import hosts as host_names
 from barewind.cli.options import data_option, epilog, inventory_argument, site_of
 from barewind.compare.document import Objective
-from barewind.compare.setups import IN_FLIGHT
 from barewind.engines.fit import Fit
+from barewind.engines.profile import EXPECTED
 from barewind.engines.sizing import in_flight_of, recipe_of
 from barewind.estimate import lines as estimate
 from barewind.lock.file import read
@@ -60,7 +60,7 @@ from barewind.spec.site import Site
     "--in-flight",
     type=click.IntRange(1),
     metavar="N",
-    help=f"With --compare: requests in flight on each host; without: the key 'expected_concurrency', or {IN_FLIGHT}.",
+    help=f"With --compare: requests in flight on each host; without: the key 'expected_concurrency', or {EXPECTED}.",
 )
 @click.option(
     "--objective",

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from barewind import catalog
 from barewind.engines.candidate import key_of, with_engine_args
 from barewind.engines.command import option_of
+from barewind.engines.profile import TOKENS
 from barewind.engines.sizing import keeping_to_limit, recipe_of, size
 from barewind.engines.workload import Sizing
-from barewind.estimate.host import Serving, serving_of
 from barewind.output.names import fold
 from barewind.spec.keys import EngineSpec
 from barewind.spec.site import Site
@@ -97,11 +97,14 @@ def _tpot(spec: EngineSpec, settled: Sizing) -> Iterator[str]:
 
 def _beyond(spec: EngineSpec, settled: Sizing) -> Iterator[str]:
     """A load that is expected and that the host does not run at a time."""
-    serving = serving_of(spec, settled)
-    if spec.expected_concurrency is None or not isinstance(serving, Serving):
+    fit = settled.fit
+    if spec.expected_concurrency is None or settled.sequences is None or fit is None or not fit.fits:
         return
-    if waiting := serving.waiting(spec.expected_concurrency):
+    held = fit.kv_token_capacity // min(2 * TOKENS, settled.context_length)
+    together = spec.replicas * fit.data_parallel * min(settled.sequences, held)
+    if spec.expected_concurrency > together:
         yield (
-            f"key 'expected_concurrency': {spec.expected_concurrency} in flight, and the host runs {serving.together} at a time: "
-            f"{waiting} wait for others to end; more hosts, or other set-ups (barewind plan --compare), take more"
+            f"key 'expected_concurrency': {spec.expected_concurrency} in flight, and the host runs {together} at a time: "
+            f"{spec.expected_concurrency - together} wait for others to end; more hosts, or other set-ups "
+            "(barewind plan --compare), take more"
         )

@@ -64,6 +64,13 @@ def told(**keys: Any) -> list[str]:
                 "hosts, or other set-ups (barewind plan --compare), take more"
             ],
         ),
+        (
+            {"expected_concurrency": 513, "accelerator": "a100"},  # nothing is known of how fast it is
+            [
+                "key 'expected_concurrency': 513 in flight, and the host runs 512 at a time: 1 wait for others to end; more "
+                "hosts, or other set-ups (barewind plan --compare), take more"
+            ],
+        ),
         ({"tpot_limit": 30.0}, []),
         (
             {"tpot_limit": 5.0},
