@@ -114,9 +114,12 @@ def _published(spec: EngineSpec, recipe: Recipe) -> tuple[Sizing, SetUp]:
     }
     known = defaults | dict(recipe.keys)
     open_keys = {key for key in defaults if getattr(spec, key) is None}
-    spec = spec.model_copy(update={key: known[key] for key in open_keys})
     draft = draft_of(spec) if spec.speculative not in (False, "auto") else None
-    settled, setup = candidate(spec, spec.context_length or 0, draft)
+    context = int(spec.context_length or known["context_length"])
+    if context > cap(spec, draft):  # it is known not to start without other values
+        open_keys -= {"context_length", "gpu_memory_utilization"}
+    spec = spec.model_copy(update={key: known[key] for key in open_keys})
+    settled, setup = candidate(spec, context, draft)
     return replace(
         settled,
         extra=settled.extra | recipe.options,

@@ -114,6 +114,13 @@ def test_a_key_wins_over_a_recipe(key: str, value: Any, argument: list[str]) -> 
     assert options(changed) - options(plain) == {tuple(argument)}
 
 
+def test_a_recipe_that_is_known_not_to_start_has_the_values_that_worked() -> None:
+    keys = {"engine": "sglang", "accelerator": "b200", "accelerator_count": 2, "speculative": True}
+    argv = options(plan(engine_spec(profile="recipe", **keys)).command.argv)
+    assert {("--context-length", "32768"), ("--mem-fraction-static", "0.85")} <= argv
+    assert not {option[0] for option in argv} & {"--max-running-requests", "--chunked-prefill-size"}
+
+
 def test_a_recipe_that_does_not_fit_is_refused_with_what_would() -> None:
     (problem,) = problems(plan(engine_spec(profile="recipe", accelerator="h100", accelerator_count=2)))
     assert "cannot hold" in problem
