@@ -9,11 +9,12 @@ sigterm_watchdog, tokenizer_manager.py), so that the time limit of `docker stop`
 from __future__ import annotations
 
 from barewind.catalog import Accelerator
-from barewind.engines import causes, log
+from barewind.engines import causes, log, start
 from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, AdminKey, Engine, Memory, Metrics, Untold
 from barewind.engines.causes import Cause
 from barewind.engines.command import Option
 from barewind.engines.keys import KeyOptions
+from barewind.engines.start import Phase
 from barewind.engines.workload import Workload
 
 _KEYS = KeyOptions(
@@ -284,6 +285,21 @@ SGLANG = Engine(
         r"[Ss]cheduler or DataParallelController .* terminated|kill_process_tree",
         # Written at each start, without a level.
         chatter=(r"will not be applied: ", r"Ignore import error when loading ", r"UserWarning: "),
+        phases=(
+            # model_runner.py, startup_weight_load.py, compilation/backend.py, cuda_graph_setup.py, http_server.py of 0.5.23;
+            # graphs as 0.5.10 and older write them too. Its warm-up is a request of its own to the server that is up.
+            Phase(
+                start.WEIGHTS,
+                r"Load weight end\. (?:elapsed=|Committed real weights after CUDA graph capture in )([\d.]+) s",
+            ),
+            Phase(start.COMPILE, r"Compiling a graph for (?:dynamic shape|shape .*) takes ([\d.]+) s"),
+            Phase(
+                start.GRAPHS,
+                r"Capture .*(?:CUDA|cuda) graph end\. (?:step=\d+, )?(?:elapsed=|Time elapsed: )([\d.]+) s",
+            ),
+            Phase(start.WARM_UP, r"The server is fired up and ready to roll", since=r"Application startup complete"),
+            Phase(start.READY, r"The server is fired up and ready to roll"),
+        ),
     ),
     version_variables=("SGLANG_VERSION",),
     secret_options={"--api-key": "", "--admin-api-key": "", "--ssl-keyfile-password": ""},

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from barewind import catalog
 from barewind.catalog import Accelerator
-from barewind.engines import causes, log, options
+from barewind.engines import causes, log, options, start
 from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, Engine, Memory, Metrics, Untold
 from barewind.engines.causes import Cause
 from barewind.engines.command import Option
 from barewind.engines.image import version
 from barewind.engines.keys import KeyOptions
+from barewind.engines.start import Phase
 from barewind.engines.workload import Workload
 
 _KEYS = KeyOptions(
@@ -225,6 +226,18 @@ VLLM = Engine(
         reports=r"Engine core initialization failed|WorkerProc (?:initialization failed|failed to start|hit an exception)|"
         r"EngineCore (?:failed to start|encountered a)|EngineDeadError|Engine process failed to start|Worker failed with error|"
         r"RuntimeError: cancelled|Executor failed",
+        phases=(
+            # model_loader/default_loader.py, compilation/monitor.py, v1/worker/gpu_model_runner.py, v1/engine/core.py of 0.32.
+            Phase(start.WEIGHTS, r"Loading weights took ([\d.]+) seconds"),
+            Phase(start.COMPILE, r"torch\.compile took ([\d.]+) s in total"),
+            Phase(start.GRAPHS, r"Graph capturing finished in ([\d.]+) secs"),
+            Phase(
+                start.WARM_UP,
+                r"init engine \(profile, create kv cache, warmup model\) took ([\d.]+) s",
+                without=(start.COMPILE, start.GRAPHS),
+            ),
+            Phase(start.READY, r"Application startup complete"),
+        ),
     ),
     version_variables=(
         "VLLM_VERSION",
