@@ -99,7 +99,7 @@ def _told(phase: Phase, lines: Iterable[Line], process: str) -> float | None:
     by_process: dict[str, float] = {}
     for line in lines:
         for seconds in _seconds_in(phase.pattern, line["text"]):
-            writer = re.match(process, line["text"])
+            writer = re.search(process, line["text"])  # a progress bar may stand before it
             name = (writer.groupdict().get("process") if writer else "") or ""
             by_process[name] = by_process.get(name, 0.0) + seconds
     return max(by_process.values(), default=None)

@@ -229,7 +229,9 @@ VLLM = Engine(
         phases=(
             # model_loader/default_loader.py, compilation/monitor.py, v1/worker/gpu_model_runner.py, v1/engine/core.py of 0.32.
             Phase(start.WEIGHTS, r"Loading weights took ([\d.]+) seconds"),
-            Phase(start.COMPILE, r"torch\.compile took ([\d.]+) s in total"),
+            Phase(
+                start.COMPILE, r"torch\.compile (?:and initial profiling/warmup run together )?took ([\d.]+) s in total"
+            ),
             Phase(start.GRAPHS, r"Graph capturing finished in ([\d.]+) secs"),
             Phase(
                 start.WARM_UP,

@@ -35,10 +35,14 @@ def read_seconds(lines: Sequence[str]) -> float | None:
         return None
 
 
-def show_journal(unit: str) -> str:
-    """Shell command that prints what a unit has written since it was started last, for `read_journal`."""
+def show_journal(unit: str, since: str) -> str:
+    """Shell command that prints what a unit has written since it was started last, for `read_journal`.
+
+    `since` is a time as journalctl takes it, in the words of a shell. Lines that begin with a progress bar, which returns to the
+    first column, are whole lines too: without --all the journal tells their size alone.
+    """
     invocation = f'"_SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID {shlex.quote(unit)})"'
-    return f"journalctl {invocation} --no-pager -o short-unix"
+    return f"journalctl {invocation} --since {since} --all --no-pager -o short-unix | tr '\\r' ' '"
 
 
 _JOURNAL = re.compile(r"(\d+\.\d+) \S+ [^:]*?(?:\[\d+\])?: (.*)")

@@ -127,7 +127,8 @@ class EngineStart(FactBase[dict[str, Any]]):
 
     def command(self, engine: str, unit: str, container: str) -> str:
         wanted = shlex.quote("|".join(f"(?:{pattern})" for pattern in patterns(ENGINES[engine].log.phases)))
-        journal = f'[ -z "$t" ] || {show_journal(unit)} --since "@${{t%.*}}"'
+        since = '"@${t%.*}"'
+        journal = f'[ -z "$t" ] || {show_journal(unit, since)}'
         return script(
             at=f'{show_started(container)} && echo "$t"',
             begin=f"{journal} | head -n {_FIRST_LINES}",

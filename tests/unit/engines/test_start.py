@@ -44,6 +44,20 @@ VLLM_COMPILED = [
     ),
     (92.0, "(APIServer pid=1) INFO:     Application startup complete."),
 ]
+# decorators.py of 0.32: what compiles without ahead-of-time artefacts tells both at once. A progress bar stands before one line.
+VLLM_TOGETHER = [
+    (5.0, "(APIServer pid=1) INFO 11-30 08:50:10 [api_utils.py:347]"),
+    (
+        63.0,
+        "(Worker_TP0 pid=213) INFO 11-30 08:51:03 [monitor.py:76] torch.compile and initial profiling/warmup run together "
+        "took 40.25 s in total",
+    ),
+    (
+        64.0,
+        "96% 22/23 100% 23/23 (Worker_TP0 pid=213) INFO 11-30 08:51:04 [monitor.py:76] [eagle_head] torch.compile took "
+        "8.11 s in total",
+    ),
+]
 # https://github.com/vllm-project/vllm, a start of V0: the unit's seconds have another name.
 VLLM_OLD = [
     (1.0, "INFO 03-01 10:09:30 api_server.py:912] vLLM API server version 0.7.3"),
@@ -106,6 +120,7 @@ def phases(engine: str, lines: list[tuple[float, str]]) -> dict[str, float]:
             VLLM_COMPILED,
             {"first_line": 6.2, "weights": 26.7, "compile": 20.1, "graphs": 5.0, "warm_up": 17.2, "ready": 92.0},
         ),
+        ("vllm", VLLM_TOGETHER, {"first_line": 5.0, "compile": 48.4}),
         ("vllm", VLLM_OLD, {"first_line": 1.0, "graphs": 18.0, "warm_up": 2.9}),
         ("sglang", SGLANG_TWO, {"first_line": 4.1, "weights": 606.3, "graphs": 25.3, "warm_up": 5.5, "ready": 671.5}),
         ("sglang", SGLANG_OLD, {"first_line": 3.0, "graphs": 54.6}),
@@ -113,7 +128,17 @@ def phases(engine: str, lines: list[tuple[float, str]]) -> dict[str, float]:
         ("vllm", [(-40.0, "(APIServer pid=1) INFO:     Application startup complete.")], {}),
         ("sglang", [], {}),
     ],
-    ids=["eager", "compiled", "vllm of V0", "sglang", "sglang of before", "no phase", "the start before", "no log"],
+    ids=[
+        "eager",
+        "compiled",
+        "compiled and profiled together",
+        "vllm of V0",
+        "sglang",
+        "sglang of before",
+        "no phase",
+        "the start before",
+        "no log",
+    ],
 )
 def test_phases_are_read(engine: str, lines: list[tuple[float, str]], expected: dict[str, float]) -> None:
     found = phases(engine, lines)

@@ -146,10 +146,12 @@ def test_the_phases_are_written_as_a_line_of_the_history(shell: Shell, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_host_tells_of_the_start(shell: Shell, programs: Programs, engine: str) -> None:
-    """The first lines, and of the others those that tell of a phase."""
+    """The first lines, and of the others those that tell of a phase, behind a progress bar too."""
     chatter = [{"at": STARTED + 11, "text": f"a line of many, the {number}th"} for number in range(40)]
-    lines = [LINES[0], *chatter, {"at": STARTED + 60, "text": "INFO:     Application startup complete."}]
-    journal = "\\n".join(f"{line['at']} gpu1 docker[7]: {line['text']}" for line in lines)
+    ready = "96%% 22/23\\r100%% 23/23 The server is fired up and ready to roll! Application startup complete"
+    written = [LINES[0], *chatter, {"at": STARTED + 60, "text": ready}]
+    lines = [*written[:-1], {"at": STARTED + 60, "text": ready.replace("\\r", " ").replace("%%", "%")}]
+    journal = "\\n".join(f"{line['at']} gpu1 docker[7]: {line['text']}" for line in written)
     programs(
         docker="echo 2026-11-30T09:01:15.9Z",
         systemctl="echo 0123",
