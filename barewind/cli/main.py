@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from barewind.cli.bench import bench
 from barewind.cli.bundle import bundle
 from barewind.cli.deploy import deploy
 from barewind.cli.discover import discover
@@ -82,6 +83,7 @@ def _add_lab() -> None:
 
 
 for _command in (
+    bench,
     bundle,
     deploy,
     discover,

@@ -59,7 +59,6 @@ LEFT_OUT = (
     "jedi",
     "sglang/multimodal_gen",
     "sglang/test",
-    "sglang/benchmark",
     "sglang/srt/rust_extensions/_bench.cpython-311-x86_64-linux-gnu.so",
     "sglang/srt/rust_extensions/_server.cpython-311-x86_64-linux-gnu.so",
 )

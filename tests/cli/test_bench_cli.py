@@ -1,0 +1,147 @@
+"""`barewind bench` over @fake hosts: what is refused, what is measured, and that the lease is held as long as that takes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from barewind.plan.engine import EnginePlan
+from tests.support.factories import engine_spec, plan
+from tests.support.fake_fleet import LEASE, PYINFRA, Clone, balancer, rotation, sections, serving
+
+BAREWIND = str(PYINFRA.with_name("barewind"))
+NAME = "@fake/gpu1"
+OK = json.dumps({"choices": [{"message": {"role": "assistant"}}], "usage": {"completion_tokens": 1}})
+DRAINED = '{"at": "2026-11-30T08:00:00Z", "by": "ann@ws1", "why": null}'
+HELD = (
+    '@@lease held 12 {"since": "2026-11-22T09:00:00Z", "token": "a", "by": "ann@ws1", "why": null, "command": "pyinfra", '
+    '"pid": 1, "process": "1", "machine": "ws1/boot/pid:[1]"}'
+)
+
+
+def planned() -> EnginePlan:
+    return plan(engine_spec(host=NAME, address="10.0.0.1", groups=("engines",)))
+
+
+def generated(**changes: Any) -> list[str]:
+    """What a generator's host prints."""
+    result = {
+        "duration": 10.0,
+        "completed": 8,
+        "total_input_tokens": 8192,
+        "total_output_tokens": 8192,
+        "mean_tpot_ms": 20.0,
+        "p99_tpot_ms": 30.0,
+        "mean_ttft_ms": 50.0,
+        "p99_ttft_ms": 90.0,
+        "failed": 0,
+        "error": "",
+    }
+    return ["@@bench 0", f"@@bench {json.dumps(result | changes)}", "@@bench end"]
+
+
+def fleet(
+    clone: Clone,
+    *,
+    answer: str = OK,
+    status: str = "200",
+    drained: bool = True,
+    held: bool = False,
+    load: list[str] | None = None,
+) -> None:
+    """A host that serves what is planned, drained or not, and its balancer."""
+    release = str(planned().release)
+    mine = {
+        "echo @@barewind:drained": sections(
+            drained=[DRAINED] if drained else [],
+            state_0=["ActiveState=active"],
+            release_0=[release],
+            image_0=["present"],
+        ),
+        "echo @@barewind:answer; { up=1": sections(answer=[answer, status]),
+        "barewind-bench-0": load or generated(),
+    }
+    answers = mine | {command: answer for command, answer in serving(release).items() if command not in mine}
+    name, data = balancer()
+    data["fake_responses"] |= {"show proc": rotation("drain" if drained else "ready", NAME)}
+    data["fake_responses"] |= {LEASE["take"]: [HELD]} if held else {}
+    values = {"address": "10.0.0.1", "accelerator": "h200", "accelerator_count": 8, "fake_responses": answers}
+    clone.inventory(engines=[(NAME, values)], balancers=[(name, data)])
+
+
+def bench(clone: Clone, *options: str) -> subprocess.CompletedProcess[str]:
+    words = [BAREWIND, "bench", "site.py", *options]
+    done = subprocess.run(
+        words,
+        cwd=clone.path,
+        env=clone.environment | {"COLUMNS": "220"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_a_drained_host_is_measured_beside_its_estimate(clone: Clone) -> None:
+    fleet(clone)
+    done = bench(clone, "--ladder", "1,8", "--page", "bench.html")
+    assert done.returncode == 0, done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert lines[0].startswith(
+        "@fake/gpu1: 1 x vllm, 8 x h200 each, mistralai/Mistral-Medium-3.5-128B; prompts of 1024 tokens"
+    )
+    assert re.match(r"1 8 819 819 \d+ \(\+\d+ %\) - 20\.0 30\.0 \d+\.\d \(\+\d+ %\) 50 90$", lines[2])
+    assert "best: 819 tokens/s with 1 in flight; ended: the last rung of the ladder" in lines
+    assert done.stderr.splitlines() == ["@fake/gpu1: 1 in flight, 4 requests", "@fake/gpu1: 8 in flight, 32 requests"]
+    assert "<svg" in (clone.path / "bench.html").read_text()
+
+
+def test_it_is_told_as_json(clone: Clone) -> None:
+    fleet(clone)
+    told = json.loads(bench(clone, "--preset", "recipe", "--json").stdout)
+    assert (told["target"], told["preset"], told["release"]) == (NAME, "recipe", planned().release)
+    assert [rung["in_flight"] for rung in told["rungs"]] == [32]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"drained": False}, "@fake/gpu1: in rotation on @fake/lb1; drain it first"),
+        ({"held": True}, "another run holds the lease: ann@ws1"),
+        ({"answer": '{"error": {"message": "overloaded"}}', "status": "503"}, "a completion: HTTP 503 (overloaded)"),
+        ({"answer": "curl: (7) refused", "status": "000"}, "a completion: no answer"),
+        (
+            {"load": generated(failed=3, error="Bad Gateway")},
+            "3 requests were not answered as they should; one of them: Bad Gateway",
+        ),
+        (
+            {"load": ["@@bench 0", "@@bench failed 1", "OSError: full", "@@bench end"]},
+            "the load generator failed: OSError: full",
+        ),
+    ],
+)
+def test_what_stands_in_the_way_is_told(clone: Clone, changes: dict[str, Any], told: str) -> None:
+    fleet(clone, **changes)
+    done = bench(clone, "--ladder", "1,8")
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert done.stdout == ""
+
+
+def test_wrong_use_is_told_before_a_host_is_asked(clone: Clone) -> None:
+    fleet(clone)
+    for options, told in (
+        (("--ladder", "1,x"), "'1,x': write numbers with commas between them"),
+        (("--replica", NAME, "--endpoint"), "--replica goes with neither"),
+    ):
+        done = bench(clone, *options)
+        assert (done.returncode, told in done.stderr) == (2, True)
+    done = bench(clone, "--ladder", "8,1", "--input", "262144")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 2
