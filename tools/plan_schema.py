@@ -11,12 +11,14 @@ from pydantic import TypeAdapter
 from barewind.bench.document import Bench
 from barewind.compare.document import Comparison
 from barewind.plan.document import HostPlan
+from barewind.tune.document import Tuning
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 FILES: dict[str, TypeAdapter[Any]] = {  # what prints it -> what is printed
     "barewind plan --json": TypeAdapter(list[HostPlan]),
     "barewind plan --compare --json": TypeAdapter(list[Comparison]),
     "barewind bench --json": TypeAdapter(Bench),
+    "barewind tune --json": TypeAdapter(Tuning),
 }
 
 

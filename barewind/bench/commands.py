@@ -34,6 +34,7 @@ KEPT = 50  # benches that a host keeps of each release
 _CONTAINER = "barewind-bench"
 _RESULT = "/tmp/result.json"  # noqa: S108 - the container's own memory
 _MARK = "@@bench"
+_SLACK = 60  # seconds beyond a generator's own limit
 _TOLD = 2000  # characters of what a generator that failed has said
 
 # What is left of a result: numbers, and the first request that failed.
@@ -131,9 +132,10 @@ def generate(plans: Sequence[EnginePlan], loads: Sequence[Load], *, limit: int) 
         for number, (plan, load) in enumerate(zip(plans, loads, strict=True))
     ]
     outputs = [f'echo "{_MARK} {number}"; cat "$d/{number}"' for number in range(len(begun))]
-    return "\n".join(
-        ["d=$(mktemp -d) || exit 1", "trap 'rm -rf \"$d\"' EXIT", *begun, "wait", *outputs, f'echo "{_MARK} end"']
-    )
+    script = ["d=$(mktemp -d) || exit 1", "trap 'rm -rf \"$d\"' EXIT", *begun, "wait", *outputs, f'echo "{_MARK} end"']
+    # A unit of its own: `stop` ends it whole, and systemd does when its time is over.
+    unit = f"systemd-run --quiet --wait --pipe --collect --unit={_CONTAINER} -p RuntimeMaxSec={limit + _SLACK}"
+    return f"{unit} /bin/sh -c {shlex.quote(chr(10).join(script))}"
 
 
 def read_generated(output: str, names: Sequence[str]) -> list[Measured]:
@@ -167,7 +169,8 @@ def read_generated(output: str, names: Sequence[str]) -> list[Measured]:
 
 def stop(count: int) -> str:
     """Shell command that ends what so many generators have left."""
-    return f"docker rm -f {' '.join(_name(number) for number in range(count))} > /dev/null 2>&1 || :"
+    names = " ".join(_name(number) for number in range(count))
+    return f"systemctl stop {_CONTAINER} 2> /dev/null; docker rm -f {names} > /dev/null 2>&1 || :"
 
 
 def keep(bench: Bench) -> str:

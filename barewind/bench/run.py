@@ -22,7 +22,7 @@ from barewind.errors import BarewindError
 from barewind.estimate.host import Serving
 from barewind.hosts.reach import Hosts
 from barewind.hosts.script import FactProcessError
-from barewind.lease.operations import Lease, held
+from barewind.lease.operations import Lease, LeaseLost, held
 from barewind.plan.container import MODELS
 from barewind.plan.engine import EnginePlan
 from barewind.spec.site import Site
@@ -46,15 +46,21 @@ def lease_of(fleet: Fleet, host: str, command: str) -> Iterator[Lease]:
     """Hold the lease on the balancers and on this host.
 
     Raises:
-        BarewindError: another run holds it, or a host does not answer.
+        BarewindError: another run holds it, or a host does not answer; or the block has found that it is lost.
     """
     words = [command, *sys.argv[1:]]
-    with held(fleet.hosts.state, fleet.site.balancers, [host], words, fleet.site.reason) as lease:
-        yield lease
+    try:
+        with held(fleet.hosts.state, fleet.site.balancers, [host], words, fleet.site.reason) as lease:
+            yield lease
+    except LeaseLost as error:
+        raise BarewindError(str(error)) from error
 
 
-def require(fleet: Fleet, target: Target, *, told: bool) -> None:
+def require(fleet: Fleet, target: Target, *, told: bool, by_a_person: bool = False) -> None:
     """Refuse to load what may not be loaded now; the lease must be held, so that it stays as it is.
+
+    + told: somebody has said that engines in rotation shall be loaded
+    + by_a_person: the host must be in maintenance, also where no balancer could send it requests
 
     Raises:
         BarewindError: everything that is in the way, or a host does not answer.
@@ -69,7 +75,12 @@ def require(fleet: Fleet, target: Target, *, told: bool) -> None:
         seen, drained = commands.read_look(answers[target.host][0], len(target.plans))
     except FactProcessError as error:
         raise BarewindError(f"{target.host}: {error}") from error
-    if found := list(problems(target, seen, drained, rotations, told=told)):
+    found = list(problems(target, seen, drained, rotations, told=told))
+    if by_a_person and drained is None and not found:
+        found.append(
+            f"{target.host}: nobody has drained it; drain it first: pyinfra INVENTORY tasks/drain.py --limit {target.host}"
+        )
+    if found:
         raise BarewindError("\n".join(found))
 
 

@@ -22,6 +22,7 @@ from barewind.cli.options import epilog
 from barewind.cli.plan import plan
 from barewind.cli.status import status
 from barewind.cli.support_bundle import support_bundle
+from barewind.cli.tune import tune
 from barewind.cli.verify import verify
 from barewind.cli.weights import weights
 from barewind.errors import BarewindError
@@ -95,6 +96,7 @@ for _command in (
     plan,
     status,
     support_bundle,
+    tune,
     unlock,
     verify,
     weights,

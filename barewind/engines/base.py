@@ -163,6 +163,7 @@ class Engine:
     + risks: options and environment variables that open a door -> whom to, in a few words
     + generator: the load generator of its images; None: they bring none
     + generator_env: environment that it needs
+    + alternatives: vendor of accelerators -> options that may be faster there, each with the value to try
     """
 
     name: str
@@ -208,6 +209,7 @@ class Engine:
     risks: Mapping[str, str] = field(default_factory=dict)
     generator: Generator | None = None
     generator_env: Mapping[str, str] = field(default_factory=dict)
+    alternatives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -232,6 +232,8 @@ VLLM = Engine(
     image_entrypoint=("vllm", "serve"),
     generator=_generator,
     generator_env={"VLLM_NO_USAGE_STATS": "1"},
+    # AITER's FlashAttention: with VLLM_ROCM_USE_AITER alone MI300X got ROCM_ATTN (vLLM issues 46596, 56945).
+    alternatives={"amd": {"attention-backend": "ROCM_AITER_FA"}},
     api_key_variable="VLLM_API_KEY",
     secret_options={"--api-key": "VLLM_API_KEY", "--hf-token": "HF_TOKEN"},
     # vllm serve --help and envs.py of 0.32.

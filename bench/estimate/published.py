@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from barewind import catalog
-from barewind.catalog import published
 from barewind.catalog.models import Shape
-from barewind.catalog.published import PublishedRun, Setup
+from barewind.catalog.published import PublishedRun, Setup, document, rows
 from barewind.estimate.step import Draft, Runner
 
 
@@ -55,14 +54,14 @@ class Ratio(Setup):
 
 def runs() -> list[Run]:
     """Every published run."""
-    return [Run(**row) for row in published.rows()]
+    return [Run(**row) for row in rows()]
 
 
 def ratios() -> list[Ratio]:
     """Every published ratio."""
-    return [Ratio(**ratio) for ratio in published.document()["ratios"]]
+    return [Ratio(**ratio) for ratio in document()["ratios"]]
 
 
 def _shape(setup: Setup) -> Shape:
-    others = published.document()["models"]
+    others = document()["models"]
     return Shape(**others[setup.model]) if setup.model in others else catalog.models()[setup.model].shape

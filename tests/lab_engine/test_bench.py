@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from lab.hosts import hosts
 from tests.support.bench import benched
-from tests.support.commands import BackgroundRun, data
-from tests.support.lab import LAB, plans, servers, started
+from tests.support.commands import BackgroundRun
+from tests.support.lab import LAB, plans, started
 
 HOST = "engine1"
 SMALL = ("--host", HOST, "--ladder", "1,4", "--input", "64", "--output", "16", "--requests", "8")
-LIMITED = ("--limit", HOST, "--limit", "lb1")
-
-
-@pytest.fixture(scope="module")
-def drained(first_deploy: Any) -> Iterator[None]:
-    """Its host is in maintenance; another may not be there to serve meanwhile."""
-    assert first_deploy.status == 0
-    assert LAB.pyinfra("tasks/drain.py", *LIMITED, *data(allow_downtime=True)).status == 0
-    yield
-    assert LAB.pyinfra("tasks/undrain.py", *LIMITED).status == 0
-    assert servers("lb1")[HOST].state == "UP"
 
 
 def test_a_host_in_rotation_is_refused_with_the_way_to_drain_it(fleet: tuple[str, ...]) -> None:
