@@ -40,26 +40,30 @@ def heard() -> str:
 
 def attempt(plan: EnginePlan, candidate: EnginePlan) -> str:
     """Shell command that starts an engine with the settings of a candidate instead of its plan's."""
-    path, unit = shlex.quote(drop_in_file(plan)), shlex.quote(plan.names.unit)
-    text = shlex.quote(drop_in(candidate))
+    path, text = shlex.quote(drop_in_file(plan)), shlex.quote(drop_in(candidate))
     return (
         f'mkdir -p "$(dirname {path})" && umask 077 && printf %s {text} > {path}.new && mv -f {path}.new {path} && '
-        f"systemctl daemon-reload && systemctl reset-failed {unit} 2> /dev/null; [ -e {path} ] && systemctl restart {unit}"
+        f"systemctl daemon-reload && {{ {_restart(plan)}; }}"
     )
 
 
 def put_back(plan: EnginePlan) -> str:
     """Shell command that restarts an engine with the unit of its release, unless that is what it runs; whoever comes first."""
-    path, unit = shlex.quote(drop_in_file(plan)), shlex.quote(plan.names.unit)
-    return (
-        f"if rm {path} 2> /dev/null; then systemctl daemon-reload; systemctl reset-failed {unit} 2> /dev/null; "
-        f"systemctl restart {unit}; fi"
-    )
+    return f"if rm {shlex.quote(drop_in_file(plan))} 2> /dev/null; then systemctl daemon-reload; {_restart(plan)}; fi"
 
 
 def end() -> str:
     """Shell command that ends the watch, after the engine was put back."""
     return f"rm -f {_HEARD}; systemctl stop {_WATCH} 2> /dev/null || :"
+
+
+def _restart(plan: EnginePlan) -> str:
+    """A drained engine has no requests to end: it is killed, since one that loads may not hear that it shall stop."""
+    unit = shlex.quote(plan.names.unit)
+    return (
+        f"docker kill {shlex.quote(plan.names.container)} > /dev/null 2>&1; systemctl reset-failed {unit} 2> /dev/null; "
+        f"systemctl restart {unit}"
+    )
 
 
 def drop_in_file(plan: EnginePlan) -> str:

@@ -42,7 +42,7 @@ def attempts(
     """What becomes of each candidate; the engine runs its release again when this returns, or raises.
 
     Raises:
-        BarewindError: the host does not answer, the lease is lost, or the engine does not serve its release again.
+        BarewindError: the host does not answer, the lease is lost, or what is planned, the first, was not measured.
     """
     done: list[Attempt] = []
     with _put_back(fleet, plan, told):
@@ -50,6 +50,8 @@ def attempts(
             lease.check()
             told(f"{plan.name}: candidate {number} of {len(candidates)}: {candidate.name}")
             done.append(_attempt(fleet, plan, candidate, course, lease, told))
+            if done[0].failed is not None:
+                raise BarewindError(f"{plan.name}: {done[0].failed}; so there is nothing to compare others with")
     return done
 
 
@@ -117,7 +119,7 @@ def _attempt(fleet: Fleet, plan: EnginePlan, candidate: Candidate, course: Cours
         except BarewindError as error:
             lease.check()
             failed = str(error)
-    if failed is not None:
+    if failed is not None and candidate.changes:
         told(f"{plan.name}: {candidate.name}: {failed}")
     return Attempt(
         name=candidate.name,

@@ -23,7 +23,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs) ->
     monkeypatch.setattr(commands, "drop_in_file", lambda made: f"{tmp_path}/drop-ins/{made.names.unit}.d/zz.conf")
     monkeypatch.setattr(commands, "_HEARD", str(tmp_path / "heard"))
     told = f'echo "$@" >> {tmp_path}/told'
-    programs(systemctl=f'{told}; [ "$1" != is-active ]', systemd_run=told)
+    programs(systemctl=f'{told}; [ "$1" != is-active ]', systemd_run=told, docker=told)
     return tmp_path
 
 
@@ -38,13 +38,13 @@ def test_a_candidate_is_started_by_a_drop_in_and_put_back_once(host: Path, shell
     made = plan()
     unit = made.names.unit
     assert shell(commands.attempt(made, plan(engine_spec(**OTHER)))).returncode == 0
-    assert told(host) == ["daemon-reload", f"restart {unit}"]
+    assert told(host) == ["daemon-reload", f"kill {made.names.container}", f"restart {unit}"]
     file = Path(commands.drop_in_file(made))
     assert "--seed 7" in file.read_text()
     assert oct(file.stat().st_mode)[-3:] == "600"
 
     assert shell(commands.put_back(made)).returncode == 0
-    assert told(host) == ["daemon-reload", f"restart {unit}"]
+    assert told(host) == ["daemon-reload", f"kill {made.names.container}", f"restart {unit}"]
     assert not file.exists()
     assert shell(commands.put_back(made)).returncode == 0
     assert told(host) == []  # somebody was faster, or nothing was tried
@@ -98,7 +98,7 @@ def test_the_host_puts_the_engine_back_when_nobody_is_heard_of(
     begun = time.monotonic()
     assert shell(f"sh -c {loop(made)}").returncode == 0
     assert time.monotonic() - begun >= 2
-    assert told(host) == ["daemon-reload", f"restart {made.names.unit}"]
+    assert told(host) == ["daemon-reload", "kill barewind-engine", f"restart {made.names.unit}"]
     assert shell(commands.heard()).returncode != 0  # it has given up on this run
 
 
