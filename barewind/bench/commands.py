@@ -135,7 +135,8 @@ def generate(plans: Sequence[EnginePlan], loads: Sequence[Load], *, limit: int) 
     script = ["d=$(mktemp -d) || exit 1", "trap 'rm -rf \"$d\"' EXIT", *begun, "wait", *outputs, f'echo "{_MARK} end"']
     # A unit of its own: `stop` ends it whole, and systemd does when its time is over.
     unit = f"systemd-run --quiet --wait --pipe --collect --unit={_CONTAINER} -p RuntimeMaxSec={limit + _SLACK}"
-    return f"{unit} /bin/sh -c {shlex.quote(chr(10).join(script))}"
+    # What a controller that is gone has left loads the engine still; the lease is ours now.
+    return f"{stop(len(begun))}; {unit} /bin/sh -c {shlex.quote(chr(10).join(script))}"
 
 
 def read_generated(output: str, names: Sequence[str]) -> list[Measured]:
@@ -198,7 +199,7 @@ def _run(plan: EnginePlan, load: Load, number: int, limit: int) -> str:
         *engine.generator(load, _RESULT),
     ]
     key = secrets.client_key(engine.name, tuple(plan.secrets), str(plan.release), KEY_VARIABLE)
-    return f"docker rm -f {_name(number)} > /dev/null 2>&1; {key} | {shlex.join(docker)}"
+    return f"{key} | {shlex.join(docker)}"
 
 
 def _name(number: int) -> str:

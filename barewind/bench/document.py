@@ -65,6 +65,9 @@ class Bench(Part):
     rungs: tuple[Rung, ...]
     no_estimate: str | None = Field(description="why there is no estimate; null where there is one")
     ended: str = Field(description="why no further rung was measured")
+    failed: str | None = Field(
+        description="why the next rung was not measured: what was answered instead; null where nothing went wrong"
+    )
 
     @property
     def best(self) -> Rung:

@@ -85,27 +85,34 @@ def require(fleet: Fleet, target: Target, *, told: bool, by_a_person: bool = Fal
 
 
 def measure(fleet: Fleet, target: Target, course: Course, lease: Lease, progress: Callable[[str], None]) -> Bench:
-    """Climb the ladder, and keep what was measured with the release on the host.
+    """Climb the ladder, as far as requests are answered.
 
     + progress: told of each rung before it begins
 
     Raises:
-        BarewindError: a request was not answered as it should, a host does not answer, or the lease is lost.
+        BarewindError: on the first rung already they are not, or the host does not answer.
+        LeaseLost: it is; what was measured may have been disturbed.
     """
     begun, seed = datetime.now(UTC), random.randrange(2**31)  # noqa: S311 - so that no prompt is in a cache from before
     first = target.plans[0]
     known = "the endpoint's requests go to several hosts" if target.balancer else _known(target, course)
     rungs: list[Rung] = []
-    ended = ""
+    failed, ended = None, ""
     _require_answers(fleet, target)
     for place, in_flight in enumerate(course.ladder):
         lease.check()
         progress(f"{target.name}: {in_flight} in flight, {course.requests_of(in_flight)} requests")
-        measured = _rung(fleet, target, course, in_flight, seed + place)
+        try:
+            measured = _rung(fleet, target, course, in_flight, seed + place)
+        except BarewindError as error:
+            if not rungs:
+                raise
+            failed = f"with {in_flight} in flight: {error}"
+            break
         rungs.append(_beside(_together(measured, in_flight), target, course, known))
         if ended := planning.enough(rungs):
             break
-    bench = Bench(
+    return Bench(
         target=target.name,
         through="endpoint" if target.balancer else "engine",
         host=target.host,
@@ -126,9 +133,9 @@ def measure(fleet: Fleet, target: Target, course: Course, lease: Lease, progress
         seed=seed,
         rungs=tuple(rungs),
         no_estimate=known if isinstance(known, str) else None,
-        ended=ended or "the last rung of the ladder",
+        ended="requests were not answered" if failed else ended or "the last rung of the ladder",
+        failed=failed,
     )
-    return bench
 
 
 def keep(fleet: Fleet, bench: Bench) -> None:

@@ -120,6 +120,8 @@ def bench(
         click.echo(json.dumps(done.model_dump(mode="json"), indent=2))
     else:
         show(done)
+    if done.failed:
+        raise BarewindError(done.failed)
 
 
 def fleet_of(inventory_file: str, data: tuple[str, ...]) -> Fleet:

@@ -21,7 +21,7 @@ MORE = 1.03  # times the goodput of what is planned: less is the scatter of a me
 def tuning(entry: HostEntry, tried: Candidates, done: Sequence[Attempt], folder: Path) -> Tuning:
     """What comes of the attempts, the first of which, what is planned, was measured."""
     planned, spec = done[0], tried.kept[0].plan.spec
-    measured = {attempt.name: _goodput(attempt) for attempt in done if attempt.bench is not None}
+    measured = {attempt.name: _goodput(attempt) for attempt in done if attempt.failed is None}
     best = max(measured, key=lambda name: measured[name])
     gain = measured[best] / measured[planned.name]
     if gain < MORE:

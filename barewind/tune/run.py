@@ -115,7 +115,7 @@ def _attempt(fleet: Fleet, plan: EnginePlan, candidate: Candidate, course: Cours
         try:
             target = Target(plan.name, (own,))
             bench = benches.measure(fleet, target, course, lease, told)
-            bench = bench.model_copy(update={"release": candidate.plan.release})
+            bench, failed = bench.model_copy(update={"release": candidate.plan.release}), bench.failed
         except BarewindError as error:
             lease.check()
             failed = str(error)

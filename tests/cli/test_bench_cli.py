@@ -74,3 +74,16 @@ def test_wrong_use_is_told_before_a_host_is_asked(clone: Clone) -> None:
     done = bench(clone, "--ladder", "8,1", "--input", "262144")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_rungs_before_an_error_are_shown_and_kept(clone: Clone) -> None:
+    failing = {"--max-concurrency 8 ": generated(failed=3, error="Bad Gateway")}
+    fleet(clone, answers=failing)
+    done = bench(clone, "--ladder", "1,8,32")
+    assert done.returncode == 1
+    assert any(" ".join(line.split()).startswith("1 8 819 ") for line in done.stdout.splitlines())
+    assert (
+        "with 8 in flight: @fake/gpu1: 3 requests were not answered as they should; one of them: Bad Gateway"
+        in done.stderr
+    )
+    assert "32 in flight" not in done.stderr

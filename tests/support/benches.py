@@ -52,5 +52,6 @@ def bench(*rungs: Rung, **changes: Any) -> Bench:
         "rungs": rungs or (rung(1), rung(8, goodput=700.0)),
         "no_estimate": None,
         "ended": "the last rung of the ladder",
+        "failed": None,
     }
     return Bench(**values | changes)

@@ -65,7 +65,9 @@ def generated(shell: Shell, programs: Programs, tmp_path: Path) -> Any:
     """Runs the generators of plans on a host whose images have this generator; returns what the host prints."""
 
     def run(script: str, *plans: EnginePlan) -> str:
-        programs(docker=DOCKER, vllm=script, systemd_run='while [ "$1" != /bin/sh ]; do shift; done; exec "$@"')
+        programs(
+            docker=DOCKER, vllm=script, systemctl="", systemd_run='while [ "$1" != /bin/sh ]; do shift; done; exec "$@"'
+        )
         done = shell(commands.generate(plans, [load(each) for each in plans], limit=5), STAND_IN=str(tmp_path))
         assert done.returncode == 0, done.stderr
         return done.stdout
