@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from barewind import catalog
 from barewind.catalog import Layout, Model
 from barewind.engines import log, options
 from barewind.engines.command import EngineCommand, Option, overridden
@@ -89,14 +90,12 @@ class Memory:
     + vision_optional: in text-only service the vision tower is left out
     + vision_copies: with images every accelerator holds the whole vision tower instead of a share
     + adapters: adapters (LoRA) that it holds room for at a time, unless an option says how many
-    + share_with_draft: its share of the memory beside a draft, where that is another than without
     + sequences_within_step: it starts only if a step has a token for each sequence
     """
 
     vision_optional: bool
     vision_copies: bool
     adapters: int = 1
-    share_with_draft: float | None = None
     sequences_within_step: bool = False
 
 
@@ -263,6 +262,7 @@ class Engine:
                 **(UNPRIVILEGED if spec.container_hardening else {}),
                 **self.env,
                 **self.vendor_env.get(workload.vendor, {}),
+                **(catalog.accelerators()[spec.accelerator].together_env if workload.tensor_parallel > 1 else {}),
                 **spec.engine_env,
             },
             per_host=tuple(option for key in own if (option := self.keys.name(key)) is not None),

@@ -53,7 +53,7 @@ def _planned(workload: Workload) -> list[Option]:
     if workload.without_p2p:
         options.append(Option("--disable-custom-all-reduce", True, NO_P2P))
     if workload.draft_path is not None:
-        options += _speculation(workload.sizing.draft_tokens, workload.draft_path)
+        options += _speculation(workload, workload.draft_path)
     return options + _KEYS.planned(
         workload, "kv_cache_dtype", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"
     )
@@ -69,11 +69,12 @@ def _media(workload: Workload) -> Option:
     )
 
 
-def _speculation(draft_tokens: int, draft_path: str) -> list[Option]:
+def _speculation(workload: Workload, draft_path: str) -> list[Option]:
     """A chain of drafted tokens: one branch per step, and the token that the target adds itself."""
+    draft_tokens = workload.sizing.draft_tokens
     return [
         Option("--dtype", "bfloat16", "required with EAGLE: the draft's params.json names no dtype"),
-        Option("--speculative-algorithm", "EAGLE", "EAGLE draft head"),
+        Option("--speculative-algorithm", "EAGLE", workload.draft_reason),
         Option("--speculative-draft-model-path", draft_path, "EAGLE draft head"),
         Option("--speculative-num-steps", draft_tokens, "tokens drafted per step"),
         Option("--speculative-eagle-topk", 1, "one branch (cookbook)"),
@@ -248,7 +249,7 @@ SGLANG = Engine(
     image_risk="clients name files of the container as images: what SGLang can open it reads, and /dev/zero ends it",
     # Its share is of weights and cache alone: what steps and graphs of a model and its draft need must be left beside it. 0.85 is
     # what a public run of two B200 has.
-    memory=Memory(vision_optional=False, vision_copies=False, adapters=8, share_with_draft=0.85),
+    memory=Memory(vision_optional=False, vision_copies=False, adapters=8),
     metrics=Metrics(
         prefix="sglang:",
         running="sglang:num_running_reqs",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from math import inf
+from math import ceil, inf
 from typing import Any
 
 from barewind import catalog
@@ -18,19 +18,18 @@ from barewind.engines import ENGINES, options
 from barewind.engines.advice import Defaults, SetUp, advice
 from barewind.engines.command import spelled
 from barewind.engines.counted import counted
-from barewind.engines.fit import Load, judge
+from barewind.engines.fit import Fit, Load, judge
 from barewind.engines.image import version
+from barewind.engines.profile import EXPECTED, MOST_SEQUENCES, TOKENS, sequence_counts, step_tokens, worth_drafting
+from barewind.engines.runner import runner, unknown
 from barewind.engines.workload import Sizing
 from barewind.spec.keys import EngineSpec
+from barewind.speed.step import Runner
 from barewind.versions import older
 
 _CONTEXTS = (262144, 131072, 65536, catalog.SMALLEST_CONTEXT)  # tokens; tried in this order
 _UTILIZATION = 0.90  # share of the memory an engine may take; published set-ups are worked out with it
-# Tokens per step. A running stream stands still while a step reads prompts: on four H200 for 0.4 s with 4096 tokens, for 1.6 s
-# with the 16384 of the model card, on one MI300X for 1.6 s instead of 6.1; throughput is the same within 1 % (docs/plan.md).
-# With images a step must hold the tokens of a whole one.
-_BATCHED_TOKENS = {"text": 4096, "image": 8192}
-SEQUENCES = 128  # vendor's serve settings
+SEQUENCES = 128  # vendor's serve settings; the fit of a context is worked out with them
 MARGIN = 1.03  # of a default: cache for 3 % more than the context. Drivers, boards and versions differ by about 1 % of the memory
 _BYTES = {"auto": 2, "fp8": 1}  # of a KV cache element; auto is BF16
 _DRAFT_TOKENS = 3
@@ -73,16 +72,73 @@ def _size(text: str, _: str) -> Sizing:
             extra={},
             fit=None,
         )
-    settled = [_sizing(spec, context, draft) for context in _contexts(spec) for draft in _drafts(spec)]
+    settled, setup = _settled(spec)
+    if settled.fit is None or settled.fit.fits:
+        return _with_sequences(spec, settled)
+    return replace(settled, fit=replace(settled.fit, advice=advice(setup, _defaults(spec))))
+
+
+def _settled(spec: EngineSpec) -> tuple[Sizing, SetUp]:
+    """Context and draft: context first, then the draft if the load is one that it pays for and the context is no shorter."""
+    draft = _draft(spec)
+    if spec.speculative != "auto":
+        return _longest(spec, draft if spec.speculative is not False else None)
+    plain = _longest(spec, None)
+    if draft is None or not plain[0].fit or not plain[0].fit.fits:
+        return plain
+    worth, why = _worth_drafting(spec, draft, plain[0].fit)
+    if worth:
+        drafting, setup = _longest(spec, draft)
+        fits = drafting.fit is not None and drafting.fit.fits and _comfortable(spec, drafting)
+        if fits and plain[0].context_length <= drafting.context_length <= _cap(spec, draft):
+            return replace(drafting, reasons=drafting.reasons | {"speculative": why}), setup
+        why = "a draft does not fit beside the context"
+    return replace(plain[0], reasons=plain[0].reasons | {"speculative": why}), plain[1]
+
+
+def _longest(spec: EngineSpec, draft: str | None) -> tuple[Sizing, SetUp]:
+    """The longest context that fits with a draft, or without; what a user sets needs no margin, nor does the least of all."""
+    settled = [_sizing(spec, context, draft) for context in _contexts(spec)]
     fitting = [candidate for candidate in settled if candidate[0].fit and candidate[0].fit.fits]
     comfortable = [candidate for candidate in fitting if _comfortable(spec, candidate[0])]
-    # The first of equals: with a draft. What a user sets needs no margin, nor does the least of all.
-    chosen, setup = max(
-        comfortable, key=lambda candidate: candidate[0].context_length, default=(fitting or settled)[-1]
-    )
-    if chosen.fit is None or chosen.fit.fits:
-        return chosen
-    return replace(chosen, fit=replace(chosen.fit, advice=advice(setup, _defaults(spec, setup.load.draft is not None))))
+    return max(comfortable, key=lambda candidate: candidate[0].context_length, default=(fitting or settled)[-1])
+
+
+def _worth_drafting(spec: EngineSpec, draft: str, fit: Fit) -> tuple[bool, str]:
+    """Whether a draft that nobody has asked for is worth it, and why."""
+    release, entry = version(spec), catalog.engines()[spec.engine]
+    vendor = catalog.accelerators()[spec.accelerator].vendor
+    if vendor not in entry.drafts_on:
+        return False, f"nobody has published a run with a draft on {vendor}"
+    if release is not None and older(release, entry.draft_floor):
+        return False, f"{spec.engine} drafts from {entry.draft_floor} on"
+    engines = spec.replicas * fit.data_parallel
+    in_flight = ceil((spec.expected_concurrency or EXPECTED) / engines)
+    at_a_time = max(1, min(in_flight, fit.kv_token_capacity // (2 * TOKENS)))
+    return worth_drafting(_law(spec, None), _law(spec, draft), at_a_time)
+
+
+def _law(spec: EngineSpec, draft: str | None) -> Runner | None:
+    """An engine of the host as the law of a step has it; None where nothing is known of it."""
+    if unknown(spec, draft, _draft_tokens(spec)):
+        return None
+    return runner(spec.model, spec.accelerator, spec.tensor_parallel, _kv_bytes(spec), drafting=draft is not None)
+
+
+def _with_sequences(spec: EngineSpec, settled: Sizing) -> Sizing:
+    """As many sequences at a time as the cache holds: more than usual take memory themselves, which must not cost the context."""
+    if spec.max_num_seqs is not None or settled.fit is None or settled.batched_tokens is None:
+        return settled
+    rows = 1 + (settled.draft_tokens if settled.draft else 0)
+    limits = {"batched_tokens": settled.batched_tokens, "rows": rows}
+    reason = f"as many requests of {2 * TOKENS} tokens as its cache holds, {MOST_SEQUENCES} at most"
+    for count in sequence_counts(settled.fit.kv_token_capacity, settled.context_length, **limits):
+        more, _ = _sizing(spec, settled.context_length, settled.draft, count)
+        assert more.fit is not None  # noqa: S101 - there are accelerators
+        holds = next(sequence_counts(more.fit.kv_token_capacity, settled.context_length, **limits)) >= count
+        if count <= SEQUENCES or (more.fit.fits and holds and _comfortable(spec, more)):
+            return replace(more, reasons=settled.reasons | {"max_num_seqs": reason})
+    return settled
 
 
 def _comfortable(spec: EngineSpec, sizing: Sizing) -> bool:
@@ -92,14 +148,13 @@ def _comfortable(spec: EngineSpec, sizing: Sizing) -> bool:
     return not open_choice or sizing.fit.kv_token_capacity >= sizing.context_length * MARGIN
 
 
-def _defaults(spec: EngineSpec, draft: bool) -> Defaults:
+def _defaults(spec: EngineSpec) -> Defaults:
     """What the spec sets to less than the default."""
-    share = _share(spec, draft=draft)
-    usual = _BATCHED_TOKENS[spec.modality]
+    usual, _ = step_tokens(_law(spec, None), images=spec.modality == "image")
     meanings = option_classes(spec.engine).counted
     capping = [name for name in spec.engine_args if meanings.get(spelled(name), "").startswith("kv_")]
     return Defaults(
-        utilization=share if (spec.gpu_memory_utilization or share) < share else None,
+        utilization=_UTILIZATION if (spec.gpu_memory_utilization or _UTILIZATION) < _UTILIZATION else None,
         utilization_without_draft=None if spec.gpu_memory_utilization else _UTILIZATION,
         batched_tokens=usual if (spec.max_num_batched_tokens or 0) > usual else None,
         sequences=SEQUENCES if (spec.max_num_seqs or 0) > SEQUENCES else None,
@@ -127,27 +182,6 @@ def _contexts(spec: EngineSpec) -> list[int]:
     if spec.context_length:
         return [spec.context_length]
     return [length for length in _CONTEXTS if length <= most] or [most]
-
-
-def _drafts(spec: EngineSpec) -> list[str | None]:
-    draft = _draft(spec)
-    if spec.speculative == "auto":
-        drafts = [draft, None] if draft and _can_draft(spec) else [None]
-        within = [draft for draft in drafts if spec.context_length is None or _cap(spec, draft) >= spec.context_length]
-        return within or [None]
-    return [draft if spec.speculative is not False else None]
-
-
-def _can_draft(spec: EngineSpec) -> bool:
-    """Whether the engine drafts unasked: its version can (a nightly can), and there is a published run on such accelerators."""
-    release, entry = version(spec), catalog.engines()[spec.engine]
-    vendor = catalog.accelerators()[spec.accelerator].vendor
-    return vendor in entry.drafts_on and (release is None or not older(release, entry.draft_floor))
-
-
-def _share(spec: EngineSpec, *, draft: bool) -> float:
-    """The share of the memory that an engine may take, where nobody sets it."""
-    return ENGINES[spec.engine].memory.share_with_draft or _UTILIZATION if draft else _UTILIZATION
 
 
 def _limits(spec: EngineSpec, draft: str | None) -> list[Limit]:
@@ -185,7 +219,8 @@ def _draft_tokens(spec: EngineSpec) -> int:
     return catalog.models()[spec.model].draft_tokens or _DRAFT_TOKENS
 
 
-def _sizing(spec: EngineSpec, context: int, draft: str | None) -> tuple[Sizing, SetUp]:
+def _sizing(spec: EngineSpec, context: int, draft: str | None, sequences: int = SEQUENCES) -> tuple[Sizing, SetUp]:
+    sequences = spec.max_num_seqs or sequences
     accelerator = catalog.accelerators()[spec.accelerator]
     tensor_parallel = spec.tensor_parallel
     extra: dict[str, Any] = {}
@@ -195,10 +230,10 @@ def _sizing(spec: EngineSpec, context: int, draft: str | None) -> tuple[Sizing, 
         context = int(min(context, _cap(spec, draft)))
     engine = ENGINES[spec.engine]
     share_option = (engine.keys.name("gpu_memory_utilization") or "").removeprefix("--")
-    share = extra.pop(share_option, _share(spec, draft=draft is not None))
+    share = extra.pop(share_option, _UTILIZATION)
     utilization = spec.gpu_memory_utilization or share
-    batched = spec.max_num_batched_tokens or _BATCHED_TOKENS[spec.modality]
-    sequences = spec.max_num_seqs or SEQUENCES
+    batched, reason = step_tokens(_law(spec, None), images=spec.modality == "image")
+    batched = spec.max_num_batched_tokens or max(batched, spec.max_num_seqs or 0)  # a token for each sequence
     asked = counted(spec.engine, spec.engine_args)
     image = spec.modality == "image"
     load = Load(
@@ -223,6 +258,7 @@ def _sizing(spec: EngineSpec, context: int, draft: str | None) -> tuple[Sizing, 
         batched_tokens=batched,
         sequences=sequences,
         extra=extra,
+        reasons={"max_num_batched_tokens": reason},
         fit=judge(load, accelerator, tensor_parallel=tensor_parallel, utilization=utilization),
     )
     contexts = () if spec.context_length else tuple(_contexts(spec))

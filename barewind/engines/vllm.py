@@ -6,10 +6,11 @@ Sources: the vLLM recipe for Mistral Medium 3.5, `vllm serve --help` and the cod
 from __future__ import annotations
 
 from barewind import catalog
-from barewind.engines import causes, log
+from barewind.engines import causes, log, options
 from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, Engine, Memory, Metrics
 from barewind.engines.causes import Cause
 from barewind.engines.command import Option
+from barewind.engines.image import version
 from barewind.engines.keys import KeyOptions
 from barewind.engines.load import Load
 from barewind.engines.workload import Workload
@@ -36,7 +37,7 @@ _KEYS = KeyOptions(
 
 def _planned(workload: Workload) -> list[Option]:
     """The options of `vllm serve`, the image's entry point."""
-    options = [
+    planned = [
         *_KEYS.planned(workload, "served_model_name", "address", "engine_port"),
         *_layout(workload),
         *_KEYS.planned(workload, "tensor_parallel_size", "context_length"),
@@ -46,21 +47,34 @@ def _planned(workload: Workload) -> list[Option]:
         *_KEYS.planned(workload, "shutdown_timeout"),
     ]
     if workload.spec.modality == "text":
-        options.append(Option("--language-model-only", True, "text only: the vision tower is not loaded (5 GiB)"))
+        planned.append(Option("--language-model-only", True, "text only: the vision tower is not loaded (5 GiB)"))
     else:
-        options += _KEYS.planned(workload, "images_per_prompt", "image_domains")
+        planned += _KEYS.planned(workload, "images_per_prompt", "image_domains")
         if workload.tensor_parallel > 1:
             reason = "each accelerator encodes whole images: no traffic inside the tower"
-            options.append(Option("--mm-encoder-tp-mode", "data", reason))
+            planned.append(Option("--mm-encoder-tp-mode", "data", reason))
     if workload.draft_path is not None:
-        options.append(Option("--speculative-config", _speculation(workload, workload.draft_path), "EAGLE draft head"))
+        planned.append(
+            Option("--speculative-config", _speculation(workload, workload.draft_path), workload.draft_reason)
+        )
     if workload.without_p2p:
-        options.append(Option("--disable-custom-all-reduce", True, NO_P2P))
+        planned.append(Option("--disable-custom-all-reduce", True, NO_P2P))
     if workload.vendor == "amd":
-        options.append(Option("--no-enable-prefix-caching", True, "the MI300X recipe: slower with AITER"))
-    return options + _KEYS.planned(
+        reason = "prompts that begin alike are read once; not the published set-up, which has it off"
+        planned.append(Option("--enable-prefix-caching", True, reason))
+    if workload.weights_read_ahead and _reads_ahead(workload):
+        reason = "weights come from the disk in large pieces, side by side, into the memory of the host"
+        planned.append(Option("--safetensors-load-strategy", "prefetch", reason))
+    return planned + _KEYS.planned(
         workload, "kv_cache_dtype", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"
     )
+
+
+def _reads_ahead(workload: Workload) -> bool:
+    """Whether this version can: its command line says so."""
+    known = options.nearest("vllm", version(workload.spec))
+    option = None if known is None else known.by_name.get("--safetensors-load-strategy")
+    return option is not None and "prefetch" in option.choices
 
 
 def _layout(workload: Workload) -> list[Option]:

@@ -14,8 +14,8 @@ from functools import partial
 
 from barewind import catalog
 from barewind.catalog import Speed
-from barewind.estimate.steady import steady_state
-from barewind.estimate.step import Runner
+from barewind.speed.steady import steady_state
+from barewind.speed.step import Runner
 
 LEAST = 3  # measurements, and two loads: less does not tell the two constants apart
 _SPAN = 8.0  # times the catalog's value, at most, and as little

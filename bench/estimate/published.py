@@ -5,7 +5,7 @@ from __future__ import annotations
 from barewind import catalog
 from barewind.catalog.models import Shape
 from barewind.catalog.published import PublishedRun, Setup, document, rows
-from barewind.estimate.step import Draft, Runner
+from barewind.speed.step import Draft, Runner
 
 
 class Run(PublishedRun):

@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from barewind.catalog.published import Length
-from barewind.estimate.steady import REQUEST
-from barewind.estimate.step import draft_time, step_time
+from barewind.speed.steady import REQUEST
+from barewind.speed.step import draft_time, step_time
 from bench.estimate.published import Run
 
 _BATCHED_TOKENS = 8192  # of a step

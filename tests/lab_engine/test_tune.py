@@ -58,7 +58,8 @@ def test_candidates_are_started_and_measured_and_a_diff_is_proposed(drained: Non
 
 def tried() -> BackgroundRun:
     """A tuning whose second candidate, the first other than what is planned, has been started."""
-    run = BackgroundRun("barewind", "tune", LAB.inventory, *SMALL, "--candidates", "2")
+    one = ("--replica", HOST, "--ladder", "1", "--input", "16", "--output", "4", "--requests", "1", "--candidates", "2")
+    run = BackgroundRun("barewind", "tune", LAB.inventory, *one)
     assert run.prints("candidate 2 of 2", 300)
     planned = plans(LAB)[HOST]["release"]
     wait.until(

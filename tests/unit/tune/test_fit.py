@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from barewind import catalog
-from barewind.estimate.steady import steady_state
-from barewind.estimate.step import Runner
+from barewind.speed.steady import steady_state
+from barewind.speed.step import Runner
 from barewind.tune.fit import Fitted, Sample, fit
 from tests.support.factories import MEDIUM
 
