@@ -32,7 +32,8 @@ from barewind.release.record import bench_path
 
 KEPT = 50  # benches that a host keeps of each release
 _CONTAINER = "barewind-bench"
-_RESULT = "/tmp/result.json"  # noqa: S108 - the container's own memory
+_HOME = UNPRIVILEGED["HOME"]  # the container's own memory
+_RESULT = f"{_HOME}/result.json"
 _MARK = "@@bench"
 _SLACK = 60  # seconds beyond a generator's own limit
 _TOLD = 2000  # characters of what a generator that failed has said
@@ -45,9 +46,9 @@ kept = {{name: value for name, value in result.items() if isinstance(value, (int
 print({_MARK!r}, json.dumps(kept | {{"failed": len(errors), "error": errors[0][-{_TOLD}:] if errors else ""}}))
 """
 _RUN = (
-    'limit=$1; shift; timeout -k 10 "$limit" "$@" > /tmp/log 2>&1; status=$?; [ $status != 0 ] || python3 -c '
+    'limit=$1; shift; timeout -k 10 "$limit" "$@" > "$HOME/log" 2>&1; status=$?; [ $status != 0 ] || python3 -c '
     f"{shlex.quote(_REDUCE)} || status=1; [ $status = 0 ] || "
-    f'{{ echo "{_MARK} failed $status"; tail -c {_TOLD} /tmp/log; }}'
+    f'{{ echo "{_MARK} failed $status"; tail -c {_TOLD} "$HOME/log"; }}'
 )
 
 

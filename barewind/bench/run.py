@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -93,7 +93,7 @@ def measure(fleet: Fleet, target: Target, course: Course, lease: Lease, progress
         BarewindError: on the first rung already they are not, or the host does not answer.
         LeaseLost: it is; what was measured may have been disturbed.
     """
-    begun, seed = datetime.now(UTC), random.randrange(2**31)  # noqa: S311 - so that no prompt is in a cache from before
+    begun, seed = datetime.now(UTC), secrets.randbelow(2**31)  # so that no prompt is in a cache
     first = target.plans[0]
     known = "the endpoint's requests go to several hosts" if target.balancer else _known(target, course)
     rungs: list[Rung] = []

@@ -41,6 +41,7 @@ while [ "$1" != -c ]; do shift; done; shift 2; shift
 [ "$1" = /bin/sh ] && shift && [ "$1" = -c ] && shift
 script=$1; shift 2
 cat > "$STAND_IN/stdin"
+export HOME=$STAND_IN
 exec sh -c "$(printf %s "$script" | sed "s#/tmp/#$STAND_IN/#g")" barewind-bench "$@"
 """
 

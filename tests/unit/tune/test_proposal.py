@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,7 @@ def test_a_key_is_changed_where_it_is_set_or_added_to_the_hosts_group(
     applied(folder, diff)
     text = (folder / "group_data" / f"{file}.py").read_text()
     assert line in text.splitlines()
-    names: dict[str, Any] = {}
-    exec(compile(text, file, "exec"), names)  # noqa: S102 - it is Python, as pyinfra reads it
+    names = runpy.run_path(str(folder / "group_data" / f"{file}.py"))
     assert {key: names[key] for key in changes} == changes
     assert names.get("accelerator", "h100") == "h100"
 
