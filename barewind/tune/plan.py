@@ -9,6 +9,7 @@ from typing import Any
 from barewind import catalog
 from barewind.engines import ENGINES, options
 from barewind.engines import image as engine_image
+from barewind.engines.profile import EXPECTED
 from barewind.estimate.host import estimate, serving_of
 from barewind.lock.file import Lock
 from barewind.plan.checks import problems
@@ -17,7 +18,7 @@ from barewind.spec.keys import EngineSpec
 
 MOST = 8  # candidates: each is a start of the engine, minutes of it on a real host
 PLANNED = "as planned"
-USUAL_IN_FLIGHT = 32  # on a host where the key `expected_concurrency` does not say it
+
 _BATCHED = (2.0, 0.5)  # times the planned tokens of a step
 _SEQUENCES = (2.0,)  # times the planned sequences
 _FLOOR = 0.95  # times the planned settings' estimate: what the law is off is the same for all set-ups of one hardware, or nearly
@@ -46,7 +47,7 @@ class Candidates:
 
 def in_flight(spec: EngineSpec) -> int:
     """Requests in flight that one engine of a host shall be good at."""
-    return max(1, (spec.expected_concurrency or USUAL_IN_FLIGHT) // spec.replicas)
+    return max(1, (spec.expected_concurrency or EXPECTED) // spec.replicas)
 
 
 def ladder(expected: int) -> tuple[int, ...]:

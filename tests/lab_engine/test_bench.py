@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from lab.hosts import hosts
 from tests.support.bench import benched
 from tests.support.commands import BackgroundRun
@@ -20,6 +22,7 @@ def test_a_host_in_rotation_is_refused_with_the_way_to_drain_it(fleet: tuple[str
     assert f"{HOST}: in rotation on lb1; drain it first: pyinfra INVENTORY tasks/drain.py --limit {HOST}" in run.output
 
 
+@pytest.mark.full  # tests/unit/bench has whom it asks
 def test_the_endpoint_is_asked_through_the_balancer(fleet: tuple[str, ...]) -> None:
     small = ("--endpoint", "--ladder", "2", "--input", "32", "--output", "8", "--requests", "4")
     assert "say --in-rotation" in LAB.barewind("bench", *small).output
@@ -48,6 +51,7 @@ def test_a_drained_host_is_measured_and_the_result_kept_with_its_release(drained
     assert LAB.barewind("lease").status == 0
 
 
+@pytest.mark.full  # tests/cli has what else ends a bench
 def test_a_bench_that_is_interrupted_leaves_no_load_and_no_lease(drained: None) -> None:
     run = BackgroundRun("barewind", "bench", LAB.inventory, *SMALL)
     assert run.prints("1 in flight")
