@@ -90,7 +90,7 @@ def _generator(load: Load, result: str) -> list[str]:
     return [
         *("python3", "-m", "sglang.bench_serving", "--backend", "sglang-oai", "--base-url", load.url),
         *("--model", load.weights, "--tokenizer", load.weights, "--served-model-name", load.model),
-        *("--dataset-name", "random-ids", "--random-range-ratio", "1", "--tokenize-prompt"),
+        *("--dataset-name", "random-ids", "--random-range-ratio", "1"),
         *("--random-input-len", str(load.prompt), "--random-output-len", str(load.output)),
         *("--num-prompts", str(load.requests), "--max-concurrency", str(load.at_a_time)),
         *("--warmup-requests", str(load.at_a_time), "--seed", str(load.seed), "--disable-tqdm"),

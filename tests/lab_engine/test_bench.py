@@ -51,7 +51,7 @@ def test_a_drained_host_is_measured_and_the_result_kept_with_its_release(drained
     assert LAB.barewind("lease").status == 0
 
 
-@pytest.mark.full  # tests/cli has what else ends a bench
+@pytest.mark.full  # tests/unit/bench has what the host is told
 def test_a_bench_that_is_interrupted_leaves_no_load_and_no_lease(drained: None) -> None:
     run = BackgroundRun("barewind", "bench", LAB.inventory, *SMALL)
     assert run.prints("1 in flight")

@@ -32,7 +32,7 @@ def test_its_generator_measures_it(drained: None) -> None:
     assert done["engine"] == "sglang"
     assert done["rungs"][0]["requests"] == 4
     assert all(rung["output_tokens"] == 4 * 16 for rung in done["rungs"])
-    assert all(rung["prompt_tokens"] == 4 * 64 for rung in done["rungs"])
+    assert all(abs(rung["prompt_tokens"] - 4 * 64) <= 4 * 16 for rung in done["rungs"])
     assert all(rung["tokens_per_second"] > 0 and rung["ms_per_token"] > 0 for rung in done["rungs"])
     assert started(HOST) == before
     file = f"/etc/barewind/releases/{plans(LAB)[HOST]['release']}.bench"
