@@ -39,8 +39,12 @@ model = "mistralai/Mistral-Medium-3.5-128B"
 #                       rtxpro6000 | rtx5090 | mi300x | mi308x | mi325x | mi350x | mi355x | cpu
 # accelerator_count = 8  # accelerators in the host (cpu: 1); required on engine hosts
 # accelerators = [0, 1, 2, 3]  # those that are used, by the numbers of the vendor's tool (nvidia-smi, amd-smi); default: all
-replicas = 1  # engines on the host: each has its part of the accelerators, and a port (engine_port + 0, + 1, ...)
-# expected_concurrency = 64  # requests in flight on the host: the draft goes by it, and `barewind plan --compare`; default: 32
+replicas = (
+    1  # engines on the host: each has its part of the accelerators, and a port (engine_port + 0, + 1, ...); or "auto"
+)
+profile = "balanced"  # latency | balanced | throughput | recipe (the published command): what is left open goes by it
+# expected_concurrency = 64  # requests in flight on the host, which profile and `barewind plan --compare` go by; default: 32
+# tpot_limit = 50  # milliseconds per token, by the estimate: an engine takes no more requests at a time than keep to it
 # cost_per_hour = 24.5  # of the host, in any currency, for `barewind plan --compare`; nothing else goes by it
 # tensor_parallel_size = 8  # default: the accelerators of an engine, accelerator_count / replicas
 # context_length = 131072  # tokens, prompt and answer together; default: the largest usual one that fits

@@ -8,12 +8,14 @@ sigterm_watchdog, tokenizer_manager.py), so that the time limit of `docker stop`
 
 from __future__ import annotations
 
-from barewind.engines import causes, log
-from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, AdminKey, Engine, Memory, Metrics
+from barewind.catalog import Accelerator
+from barewind.engines import causes, log, start
+from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, AdminKey, Engine, Memory, Metrics, Untold
 from barewind.engines.causes import Cause
 from barewind.engines.command import Option
 from barewind.engines.keys import KeyOptions
 from barewind.engines.load import Load
+from barewind.engines.start import Phase
 from barewind.engines.workload import Workload
 
 _KEYS = KeyOptions(
@@ -98,6 +100,8 @@ def _generator(load: Load, result: str) -> list[str]:
         *("--output-details", "--output-file", result),
     ]
 
+
+_STEPS = ((160 * 1024, 16384), (60 * 1024, 8192), (35 * 1024, 4096))  # MiB of memory at least, tokens of a step
 
 _NO_CORES = Cause(
     "on processors each of tensor_parallel_size's processes wants cores of its own",
@@ -196,6 +200,14 @@ _ADMIN = (
     "/weights_checker",
 )
 
+
+def _untold(accelerator: Accelerator) -> Untold:
+    """Of 0.5.23 (_handle_gpu_memory_settings, server_args.py): what it reserves is for a step, graphs, and eight processes."""
+    step = next((tokens for memory, tokens in _STEPS if accelerator.memory_mib >= memory), 2048)
+    reserved = 512 + 1.5 * step + 2 * 512 + 1024
+    return Untold(round(1 - reserved / accelerator.memory_mib, 3), step, 2048)
+
+
 SGLANG = Engine(
     name="sglang",
     planned=_planned,
@@ -250,6 +262,7 @@ SGLANG = Engine(
     # Its share is of weights and cache alone: what steps and graphs of a model and its draft need must be left beside it. 0.85 is
     # what a public run of two B200 has.
     memory=Memory(vision_optional=False, vision_copies=False, adapters=8),
+    untold=_untold,
     metrics=Metrics(
         prefix="sglang:",
         running="sglang:num_running_reqs",
@@ -290,6 +303,21 @@ SGLANG = Engine(
         r"[Ss]cheduler or DataParallelController .* terminated|kill_process_tree",
         # Written at each start, without a level.
         chatter=(r"will not be applied: ", r"Ignore import error when loading ", r"UserWarning: "),
+        phases=(
+            # model_runner.py, startup_weight_load.py, compilation/backend.py, cuda_graph_setup.py, http_server.py of 0.5.23;
+            # graphs as 0.5.10 and older write them too. Its warm-up is a request of its own to the server that is up.
+            Phase(
+                start.WEIGHTS,
+                r"Load weight end\. (?:elapsed=|Committed real weights after CUDA graph capture in )([\d.]+) s",
+            ),
+            Phase(start.COMPILE, r"Compiling a graph for (?:dynamic shape|shape .*) takes ([\d.]+) s"),
+            Phase(
+                start.GRAPHS,
+                r"Capture .*(?:CUDA|cuda) graph end\. (?:step=\d+, )?(?:elapsed=|Time elapsed: )([\d.]+) s",
+            ),
+            Phase(start.WARM_UP, r"The server is fired up and ready to roll", since=r"Application startup complete"),
+            Phase(start.READY, r"The server is fired up and ready to roll"),
+        ),
     ),
     version_variables=("SGLANG_VERSION",),
     generator=_generator,

@@ -6,13 +6,15 @@ Sources: the vLLM recipe for Mistral Medium 3.5, `vllm serve --help` and the cod
 from __future__ import annotations
 
 from barewind import catalog
-from barewind.engines import causes, log, options
-from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, Engine, Memory, Metrics
+from barewind.catalog import Accelerator
+from barewind.engines import causes, log, options, start
+from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, Engine, Memory, Metrics, Untold
 from barewind.engines.causes import Cause
 from barewind.engines.command import Option
 from barewind.engines.image import version
 from barewind.engines.keys import KeyOptions
 from barewind.engines.load import Load
+from barewind.engines.start import Phase
 from barewind.engines.workload import Workload
 
 _KEYS = KeyOptions(
@@ -59,10 +61,10 @@ def _planned(workload: Workload) -> list[Option]:
         )
     if workload.without_p2p:
         planned.append(Option("--disable-custom-all-reduce", True, NO_P2P))
-    if workload.vendor == "amd":
+    if workload.vendor == "amd" and not workload.published:
         reason = "prompts that begin alike are read once; not the published set-up, which has it off"
         planned.append(Option("--enable-prefix-caching", True, reason))
-    if workload.weights_read_ahead and _reads_ahead(workload):
+    if workload.weights_read_ahead and not workload.published and _reads_ahead(workload):
         reason = "weights come from the disk in large pieces, side by side, into the memory of the host"
         planned.append(Option("--safetensors-load-strategy", "prefetch", reason))
     return planned + _KEYS.planned(
@@ -158,11 +160,20 @@ _ADMIN = (
     "/weight_info",
 )
 
+_LARGE_MIB = 70 * 1024  # of an accelerator that it has larger defaults for, unless it is an A100
+
 _TOO_SLOW = Cause(
     "the engine gave up on itself: its weights were not loaded within its own time limit",
     'set engine_env = {{"VLLM_ENGINE_READY_TIMEOUT_S": "3600"}}, and startup_timeout as long; look at the '
     "disk that the weights are on",
 )
+
+
+def _untold(accelerator: Accelerator) -> Untold:
+    """Of 0.32: engine/arg_utils.py, get_batch_defaults, of a server; config/cache.py."""
+    large = accelerator.memory_mib >= _LARGE_MIB and accelerator.architecture != "ampere"
+    return Untold(0.92, 8192, 1024) if large else Untold(0.92, 2048, 256)
+
 
 VLLM = Engine(
     name="vllm",
@@ -236,6 +247,18 @@ VLLM = Engine(
         reports=r"Engine core initialization failed|WorkerProc (?:initialization failed|failed to start|hit an exception)|"
         r"EngineCore (?:failed to start|encountered a)|EngineDeadError|Engine process failed to start|Worker failed with error|"
         r"RuntimeError: cancelled|Executor failed",
+        phases=(
+            # model_loader/default_loader.py, compilation/monitor.py, v1/worker/gpu_model_runner.py, v1/engine/core.py of 0.32.
+            Phase(start.WEIGHTS, r"Loading weights took ([\d.]+) seconds"),
+            Phase(start.COMPILE, r"torch\.compile took ([\d.]+) s in total"),
+            Phase(start.GRAPHS, r"Graph capturing finished in ([\d.]+) secs"),
+            Phase(
+                start.WARM_UP,
+                r"init engine \(profile, create kv cache, warmup model\) took ([\d.]+) s",
+                without=(start.COMPILE, start.GRAPHS),
+            ),
+            Phase(start.READY, r"Application startup complete"),
+        ),
     ),
     version_variables=(
         "VLLM_VERSION",
@@ -249,6 +272,7 @@ VLLM = Engine(
     # AITER's FlashAttention: with VLLM_ROCM_USE_AITER alone MI300X got ROCM_ATTN (vLLM issues 46596, 56945).
     alternatives={"amd": {"attention-backend": "ROCM_AITER_FA"}},
     api_key_variable="VLLM_API_KEY",
+    untold=_untold,
     secret_options={"--api-key": "VLLM_API_KEY", "--hf-token": "HF_TOKEN"},
     # vllm serve --help and envs.py of 0.32.
     risks={

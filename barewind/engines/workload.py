@@ -32,6 +32,7 @@ class Sizing:
     extra: dict[str, Any]  # options that this set-up needs on this engine, by name
     fit: Fit | None
     reasons: dict[str, str] = field(default_factory=dict)  # why a key that is left open has its value
+    left_open: frozenset[str] = frozenset()  # keys whose options are left out: the engine's own defaults are meant
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Workload:
         return self.spec.tensor_parallel
 
     @property
+    def published(self) -> bool:
+        """Whether it shall be the published command."""
+        return self.spec.profile == "recipe"
+
+    @property
     def draft_reason(self) -> str:
         """Why there is a draft."""
         why = self.sizing.reasons.get("speculative")
@@ -76,6 +82,10 @@ class Workload:
     @property
     def values(self) -> dict[str, tuple[Value | None, str]]:
         """Value and reason of each key of group data; the value is None where the engine's own default is meant."""
+        values = self._values()
+        return values | {key: (None, values[key][1]) for key in self.sizing.left_open}
+
+    def _values(self) -> dict[str, tuple[Value | None, str]]:
         spec, sizing = self.spec, self.sizing
         images = {"image": spec.images_per_prompt or DEFAULT_IMAGES} if spec.modality == "image" else None
         return {

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from barewind import catalog
-from barewind.engines.sizing import with_engine_args
+from barewind.engines.candidate import with_engine_args
 from barewind.output.names import fold
-from barewind.site import between, doors, options
+from barewind.site import between, doors, options, profiles
 from barewind.spec.site import Site
 
 
@@ -19,6 +19,7 @@ def notes(site: Site) -> list[str]:
         *between.differences(site),
         *_fp8_kernels(site),
         *_fp8_cache(site),
+        *profiles.notes(site),
         *options.notes(site),
         *_risks(site),
     ]

@@ -66,8 +66,11 @@ class EngineSpec(HostSpec):
     accelerator_count: int = Field(ge=1, le=64)
     accelerators: list[Annotated[int, Field(ge=0, le=63)]] | None = Field(default=None, min_length=1)
     replicas: int = Field(default=1, ge=1, le=64)
+    profile: Literal["latency", "balanced", "throughput", "recipe"] = "balanced"
+    tpot_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     expected_concurrency: int | None = Field(default=None, ge=1, le=65536)
     cost_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    replicas_chosen: str = ""  # no key: why there are so many, where `replicas` is "auto"
     replica: int | None = None  # no key: which of the host's engines this is, from 0; None where it has one
     tensor_parallel_size: int | None = Field(default=None, ge=1)
     context_length: int | None = Field(default=None, ge=1024)
@@ -179,6 +182,12 @@ class EngineSpec(HostSpec):
         if data.get("mirror_tls") is False and mirror and isinstance(others, list) and mirror not in others:
             return {**data, "insecure_registries": [*others, mirror]}
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_open(cls, data: Any) -> Any:
+        """`replicas = "auto"`: one, until the whole spec is known and a number can be chosen (site/replicas.py)."""
+        return {**data, "replicas": 1, "replicas_chosen": "auto"} if data.get("replicas") == "auto" else data
 
     @field_validator("mirror")
     @classmethod
@@ -337,5 +346,5 @@ KNOWN_KEYS = frozenset(
     key
     for model in (EngineSpec, BalancerSpec, MirrorSpec, SiteSpec)
     for key in model.model_fields
-    if key not in ("host", "groups", "replica")
+    if key not in ("host", "groups", "replica", "replicas_chosen")
 )

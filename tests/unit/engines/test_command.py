@@ -392,3 +392,30 @@ def test_every_option_has_one_reason(changes: dict[str, Any]) -> None:
     shown = [option.flag for option in made.command.options]
     assert len(set(shown)) == len(shown)
     assert all(option.reason for option in made.command.options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ahead"),
+    [
+        ({"accelerator": "h100", "accelerator_count": 4}, True),
+        (
+            {"accelerator": "h100", "accelerator_count": 2},
+            False,
+        ),  # a part of a server may have less memory than the weights
+        ({"accelerator": "b200", "accelerator_count": 1}, False),
+        ({"accelerator": "b300", "accelerator_count": 1}, True),
+        ({"accelerators": [0]}, True),  # the host's, whichever of them are used
+        ({"profile": "recipe"}, False),
+        ({"engine_args": {"safetensors-load-strategy": False}}, False),
+        ({"engine": "sglang"}, False),  # it has no such option
+    ],
+    ids=str,
+)
+def test_weights_are_read_ahead_where_the_host_has_the_memory(changes: dict[str, Any], ahead: bool) -> None:
+    assert ("--safetensors-load-strategy" in plan(engine_spec(**changes)).command.argv) == ahead
+
+
+@pytest.mark.parametrize("profile", ["latency", "balanced", "throughput"])
+@pytest.mark.parametrize("changes", CHANGES, ids=TITLES)
+def test_no_profile_has_options_that_the_engine_refuses(changes: dict[str, Any], profile: str) -> None:
+    assert problems(plan(engine_spec(**changes | {"profile": profile}))) == []

@@ -8,6 +8,7 @@ import pytest
 
 from barewind import catalog
 from barewind.engines import sizing
+from barewind.engines.candidate import MARGIN
 from barewind.engines.sizing import Sizing
 from barewind.spec.keys import EngineSpec
 from tests.support.factories import LAB_MODEL, MEDIUM, engine_spec, lab_spec, plan
@@ -254,7 +255,7 @@ def test_no_default_is_tight(engine: str, accelerator: str) -> None:
     for count in COUNTS:
         settled = sized(count, accelerator, engine=engine)
         assert settled.fit is not None
-        assert not settled.fit.fits or settled.fit.kv_token_capacity >= settled.context_length * sizing.MARGIN
+        assert not settled.fit.fits or settled.fit.kv_token_capacity >= settled.context_length * MARGIN
 
 
 def test_hosts_that_differ_in_name_and_address_are_settled_alike() -> None:

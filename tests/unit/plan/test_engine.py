@@ -483,7 +483,7 @@ def test_shape_of_the_json() -> None:
             "draft",
             "port",
         ),
-        *("parallelism", "context_length", "utilization", "sequences", "batched_tokens"),
+        *("parallelism", "profile", "context_length", "utilization", "sequences", "batched_tokens"),
         *("argv", "env", "container_args", "reasons", "fit", "release", "secrets"),
         *("estimate", "no_estimate"),
     }
