@@ -64,11 +64,12 @@ schema: setup
 	$(BIN)/python -m tools.plan_schema
 
 # Barewind against Ansible, on a lab that has been deployed to (`barewind lab up --light 20`: also on twenty hosts); planning 10,
-# 100 and 1000 hosts; estimates against what is published; weights to many hosts; a rollout; what a rollout and commands over many hosts cost on the controller.
+# 100 and 1000 hosts; estimates against what is published; what a load generator adds; weights to many hosts; a rollout; what a rollout and commands over many hosts cost on the controller.
 bench: setup
 	$(BIN)/python -m bench.noop
 	$(BIN)/python -m bench.planning
 	$(BIN)/python -m bench.estimate
+	$(BIN)/python -m bench.serve
 	$(BIN)/python -m bench.swarm
 	$(BIN)/python -m bench.rollout
 	$(BIN)/python -m bench.status 10 100 1000

@@ -19,6 +19,8 @@ from barewind.catalog.entries import Entry, load
 from barewind.catalog.models import Layout as Layout
 from barewind.catalog.models import Model as Model
 from barewind.catalog.models import models as models
+from barewind.catalog.published import PublishedRun as PublishedRun
+from barewind.catalog.published import published as published
 from barewind.catalog.speeds import Speed as Speed
 from barewind.catalog.speeds import speeds as speeds
 from barewind.catalog.vendors import Vendor as Vendor

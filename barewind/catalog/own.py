@@ -1,7 +1,8 @@
-"""What a site adds to the catalog: accelerators and models in files of its own, validated as Barewind's are.
+"""What a site adds to the catalog: accelerators, models and measured speeds in files of its own, validated as Barewind's are.
 
-The files have two sections, `accelerators` and `models`, whose entries look like those of accelerators.yaml and models.yaml.
-What the catalog holds itself they cannot change: a figure of Barewind's means the same at every site.
+The files have three sections. Entries of `accelerators` and `models` look like those of accelerators.yaml and models.yaml; what
+the catalog holds itself they cannot change: a figure of Barewind's means the same at every site. Entries of `speeds` are what a
+site has measured (`barewind tune`): constants that stand instead of those of speeds.yaml, in estimates alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 from barewind.catalog.accelerators import Accelerator, accelerators, unserved
 from barewind.catalog.entries import problems
 from barewind.catalog.models import Model, models
+from barewind.catalog.speeds import Measured, Speed, speeds
 from barewind.documents import read_yaml
 from barewind.errors import BarewindError
 
@@ -28,12 +30,14 @@ SECTIONS: dict[str, tuple[type[BaseModel], str, str]] = {
         r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*/[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*",
         "owner/name",
     ),
+    "speeds": (Measured, r"[a-z0-9]+(-[a-z0-9]+)*", "h200"),
 }
 _LARGEST = 2**20  # bytes of a file: it is written by hand
 
 _added: dict[str, dict[str, BaseModel]] = {
     section: {} for section in SECTIONS
 }  # what the catalog holds of the last site
+_replaced: dict[str, Speed] = {}  # what stood there before, of speeds
 
 
 def use(files: Sequence[str]) -> None:
@@ -46,6 +50,8 @@ def use(files: Sequence[str]) -> None:
         for name in entries:
             _catalog(section).pop(name, None)
         entries.clear()
+    speeds().update(_replaced)
+    _replaced.clear()
     found: dict[str, dict[str, BaseModel]] = {section: {} for section in SECTIONS}
     wrong: list[str] = []
     names: dict[str, list[str]] = {}  # file -> the models that it adds
@@ -58,8 +64,15 @@ def use(files: Sequence[str]) -> None:
     if wrong:
         raise BarewindError("\n".join(wrong))
     for section, entries in found.items():
-        _catalog(section).update(entries)
         _added[section].update(entries)
+        for name, entry in entries.items():
+            _catalog(section)[name] = _with(name, entry) if isinstance(entry, Measured) else entry
+
+
+def _with(name: str, measured: Measured) -> Speed:
+    """The speed of an accelerator with what a site has measured; the catalog's own is kept until the next site."""
+    _replaced[name] = speeds()[name]
+    return speeds()[name].model_copy(update=measured.model_dump() | {"measured": True})
 
 
 def state() -> str:
@@ -68,7 +81,8 @@ def state() -> str:
 
 
 def _catalog(section: str) -> dict[str, Any]:
-    return accelerators() if section == "accelerators" else models()
+    catalogs: dict[str, dict[str, Any]] = {"accelerators": accelerators(), "models": models(), "speeds": speeds()}
+    return catalogs[section]
 
 
 def _read(file: str, found: dict[str, dict[str, BaseModel]]) -> Iterator[str]:
@@ -79,7 +93,7 @@ def _read(file: str, found: dict[str, dict[str, BaseModel]]) -> Iterator[str]:
         return
     for section, entries in document.items():
         if section not in SECTIONS:
-            yield f"{file}: section '{section}': unknown; the sections are {' and '.join(SECTIONS)}"
+            yield f"{file}: section '{section}': unknown; the sections are {_sections()}"
         elif not isinstance(entries, Mapping):
             yield f"{file}: section '{section}': write entries in it, each with its name and its keys"
         else:
@@ -102,8 +116,13 @@ def _document(file: str) -> Mapping[Any, Any] | str:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         return f"{file}: is no YAML ({' '.join(str(error).split())}); correct it"
     if not isinstance(document, Mapping):
-        return f"{file}: holds no sections; write {' and '.join(SECTIONS)}, with entries in them (docs/adding.md)"
+        return f"{file}: holds no sections; write {_sections()}, with entries in them (docs/adding.md)"
     return document
+
+
+def _sections() -> str:
+    *first, last = SECTIONS
+    return f"{', '.join(first)} and {last}"
 
 
 def _entries(file: str, section: str, entries: Mapping[Any, Any], found: dict[str, BaseModel]) -> Iterator[str]:
@@ -112,7 +131,9 @@ def _entries(file: str, section: str, entries: Mapping[Any, Any], found: dict[st
         entry = f"{file}: {section}, entry {name!r}"
         if not isinstance(name, str) or not re.fullmatch(pattern, name, re.ASCII):
             yield f"{entry}: is no name for one; write it as in {example}"
-        elif name in _catalog(section):
+        elif section == "speeds" and name not in speeds():
+            yield f"{entry}: Barewind's catalog knows nothing of how fast it is, and two constants are not enough; remove it"
+        elif section != "speeds" and name in _catalog(section):
             yield f"{entry}: Barewind's catalog has it, and its figures stay what they are; choose another name"
         elif section == "accelerators" and name in unserved():
             yield f"{entry}: is not served: {unserved()[name].reason}; remove it"

@@ -34,6 +34,15 @@ class Speed(Entry):
     sequence_us: Positive
     step_us: Positive
     error_percent: Annotated[int, Field(ge=1, le=100)]
+    measured: bool = False  # whether a site has measured it on hardware of its own
+
+
+class Measured(Entry):
+    """What a site has measured, for its own catalog: the constants of a `Speed` that software decides."""
+
+    layer_us: Positive
+    prompt_share: Share
+    error_percent: Annotated[int, Field(ge=1, le=100)]
 
 
 @cache

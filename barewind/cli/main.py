@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from barewind.cli.bench import bench
 from barewind.cli.bundle import bundle
 from barewind.cli.deploy import deploy
 from barewind.cli.discover import discover
@@ -21,6 +22,7 @@ from barewind.cli.options import epilog
 from barewind.cli.plan import plan
 from barewind.cli.status import status
 from barewind.cli.support_bundle import support_bundle
+from barewind.cli.tune import tune
 from barewind.cli.verify import verify
 from barewind.cli.weights import weights
 from barewind.errors import BarewindError
@@ -82,6 +84,7 @@ def _add_lab() -> None:
 
 
 for _command in (
+    bench,
     bundle,
     deploy,
     discover,
@@ -93,6 +96,7 @@ for _command in (
     plan,
     status,
     support_bundle,
+    tune,
     unlock,
     verify,
     weights,

@@ -89,11 +89,9 @@ def status(
 @contextmanager
 def _until_interrupted() -> Iterator[None]:
     """Ctrl-C ends the block, and is no error."""
-    import gevent
+    from barewind.hosts.interrupt import interruptible
 
-    hub = gevent.get_hub()
-    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)  # else gevent prints a traceback
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), interruptible():
         yield
 
 

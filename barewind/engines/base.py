@@ -12,6 +12,7 @@ from barewind.engines import log, options
 from barewind.engines.command import EngineCommand, Option, overridden
 from barewind.engines.image import version
 from barewind.engines.keys import KeyOptions
+from barewind.engines.load import Generator
 from barewind.engines.log import EngineLog
 from barewind.engines.workload import Workload
 
@@ -26,7 +27,7 @@ _MODELS = "/v1/models"
 
 # For a user that no image knows (key container_hardening). Python asks passwd for a user's name unless the environment tells it
 # (torch before 2.13 ends there: pytorch#140765), and libraries that find none of these write to a root that is read-only.
-_UNPRIVILEGED = {
+UNPRIVILEGED = {
     "HOME": "/tmp",  # noqa: S108 - the container's own, in memory
     "USER": "barewind",
     "LOGNAME": "barewind",
@@ -169,6 +170,9 @@ class Engine:
     + untold: what it takes on an accelerator where its command does not say it
     + secret_options: option that would hold a secret -> the environment variable that may hold it instead; "" where there is none
     + risks: options and environment variables that open a door -> whom to, in a few words
+    + generator: the load generator of its images; None: they bring none
+    + generator_env: environment that it needs
+    + alternatives: vendor of accelerators -> options that may be faster there, each with the value to try
     """
 
     name: str
@@ -213,6 +217,9 @@ class Engine:
     untold: Callable[[Accelerator], Untold] = lambda _: Untold(0.9, 8192, 256)
     secret_options: Mapping[str, str] = field(default_factory=dict)
     risks: Mapping[str, str] = field(default_factory=dict)
+    generator: Generator | None = None
+    generator_env: Mapping[str, str] = field(default_factory=dict)
+    alternatives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -263,7 +270,7 @@ class Engine:
                 # those of their bootstrap (NCCL_SOCKET_IFNAME, NCCL's "Environment Variables").
                 "GLOO_SOCKET_IFNAME": "lo",
                 "NCCL_SOCKET_IFNAME": "lo",
-                **(_UNPRIVILEGED if spec.container_hardening else {}),
+                **(UNPRIVILEGED if spec.container_hardening else {}),
                 **self.env,
                 **self.vendor_env.get(workload.vendor, {}),
                 **self._together(workload),

@@ -14,6 +14,7 @@ from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, AdminKey, Engine, M
 from barewind.engines.causes import Cause
 from barewind.engines.command import Option
 from barewind.engines.keys import KeyOptions
+from barewind.engines.load import Load
 from barewind.engines.start import Phase
 from barewind.engines.workload import Workload
 
@@ -80,6 +81,23 @@ def _speculation(workload: Workload, draft_path: str) -> list[Option]:
         Option("--speculative-num-steps", draft_tokens, "tokens drafted per step"),
         Option("--speculative-eagle-topk", 1, "one branch (cookbook)"),
         Option("--speculative-num-draft-tokens", draft_tokens + 1, "the drafted tokens and the target's own"),
+    ]
+
+
+def _generator(load: Load, result: str) -> list[str]:
+    """The words of SGLang's load generator (sglang/benchmark/serving.py of 0.5.23, to which sglang.bench_serving leads).
+
+    `random-ids`: the data set `random` is made of a text that it downloads. A ratio of 1 means that all are of the full length.
+    """
+    return [
+        *("python3", "-m", "sglang.bench_serving", "--backend", "sglang-oai", "--base-url", load.url),
+        *("--model", load.weights, "--tokenizer", load.weights, "--served-model-name", load.model),
+        *("--dataset-name", "random-ids", "--random-range-ratio", "1"),
+        *("--random-input-len", str(load.prompt), "--random-output-len", str(load.output)),
+        *("--num-prompts", str(load.requests), "--max-concurrency", str(load.at_a_time)),
+        *("--warmup-requests", str(load.at_a_time), "--seed", str(load.seed), "--disable-tqdm"),
+        *(() if load.tpot_limit is None else ("--goodput", f"tpot:{load.tpot_limit:g}")),
+        *("--output-details", "--output-file", result),
     ]
 
 
@@ -302,6 +320,7 @@ SGLANG = Engine(
         ),
     ),
     version_variables=("SGLANG_VERSION",),
+    generator=_generator,
     secret_options={"--api-key": "", "--admin-api-key": "", "--ssl-keyfile-password": ""},
     # The options and environ.py of 0.5.23.
     risks={

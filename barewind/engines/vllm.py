@@ -13,6 +13,7 @@ from barewind.engines.causes import Cause
 from barewind.engines.command import Option
 from barewind.engines.image import version
 from barewind.engines.keys import KeyOptions
+from barewind.engines.load import Load
 from barewind.engines.start import Phase
 from barewind.engines.workload import Workload
 
@@ -99,6 +100,26 @@ def _speculation(workload: Workload, draft_path: str) -> dict[str, str | int]:
         "num_speculative_tokens": sizing.draft_tokens,
         "max_model_len": min(longest, sizing.context_length),  # caps drafting, not the target
     }
+
+
+def _generator(load: Load, result: str) -> list[str]:
+    """The words of `vllm bench serve` (vllm/benchmarks/serve.py of 0.32). It has answers go on to their length.
+
+    Its random words become the asked number of tokens by the engine's own tokenizer, at /tokenize, which balancers do not pass
+    on: through them prompts are some tokens shorter.
+    """
+    folder, _, name = result.rpartition("/")
+    return [
+        *("vllm", "bench", "serve", "--backend", "openai", "--endpoint", "/v1/completions", "--base-url", load.url),
+        *("--model", load.weights, "--served-model-name", load.model),
+        *("--tokenizer-mode", "mistral" if load.mistral else "auto"),
+        *("--dataset-name", "random", "--random-range-ratio", "0"),
+        *("--random-input-len", str(load.prompt), "--random-output-len", str(load.output)),
+        *("--num-prompts", str(load.requests), "--max-concurrency", str(load.at_a_time)),
+        *("--num-warmups", str(load.at_a_time), "--seed", str(load.seed), "--temperature", "0", "--disable-tqdm"),
+        *(() if load.tpot_limit is None else ("--goodput", f"tpot:{load.tpot_limit:g}")),
+        *("--save-result", "--save-detailed", "--result-dir", folder, "--result-filename", name),
+    ]
 
 
 # What shows or changes its inside (routes of 0.32 under vllm/entrypoints; some exist with switches only): scaling, sleep, caches,
@@ -248,6 +269,10 @@ VLLM = Engine(
     cuda_compatibility="VLLM_ENABLE_CUDA_COMPATIBILITY",  # images bring NVIDIA's forward compatibility libraries
     older_cuda_image="docker.io/vllm/vllm-openai:cu129-nightly",
     image_entrypoint=("vllm", "serve"),
+    generator=_generator,
+    generator_env={"VLLM_NO_USAGE_STATS": "1"},
+    # AITER's FlashAttention: with VLLM_ROCM_USE_AITER alone MI300X got ROCM_ATTN (vLLM issues 46596, 56945).
+    alternatives={"amd": {"attention-backend": "ROCM_AITER_FA"}},
     api_key_variable="VLLM_API_KEY",
     untold=_untold,
     secret_options={"--api-key": "VLLM_API_KEY", "--hf-token": "HF_TOKEN"},

@@ -99,14 +99,14 @@ def estimates(serving: Serving | str) -> tuple[Estimate, ...]:
 
 def first_tokens(serving: Serving) -> dict[str, float]:
     """Seconds to the first token of prompts of usual lengths that the context takes, on an engine that does nothing else."""
-    law = _runner(serving)
+    law = runner_of(serving)
     return {name: first_token(law, tokens) for name, tokens in PROMPTS.items() if tokens < serving.context_length}
 
 
 @lru_cache(maxsize=16384)
 def _estimate(serving: Serving, in_flight: int, _: str) -> Estimate:
     """Hosts that are alike are worked out once, as the catalog stands."""
-    law = _runner(serving)
+    law = runner_of(serving)
     least, more = divmod(in_flight, serving.count)  # engines with one request more than the others
     rate = weighted = running = 0.0
     for count, each in ((more, least + 1), (serving.count - more, least)):
@@ -130,7 +130,8 @@ def _error(spec: EngineSpec, sizing: Sizing) -> int:
     return own_error if sizing.draft is None or published else max(own_error, _UNPUBLISHED_DRAFT)
 
 
-def _runner(serving: Serving) -> Runner:
+def runner_of(serving: Serving) -> Runner:
+    """One of the engines, as the law sees it."""
     return runner(
         serving.model, serving.accelerator, serving.tensor_parallel, serving.kv_bytes, drafting=serving.drafting
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from barewind import catalog
 from barewind.engines.workload import Sizing
 from barewind.estimate.host import FIRST_TOKEN_ERROR, LOADS, Serving, estimates, first_tokens, serving_of
 from barewind.estimate.layouts import Better, better
@@ -35,9 +36,10 @@ def _loads(serving: Serving) -> str:
 
 def _trust(serving: Serving) -> str:
     firsts = [f"{seconds:.2f} s for a prompt of {name} tokens" for name, seconds in first_tokens(serving).items()]
+    measured = "yes" if catalog.speeds()[serving.accelerator].measured else "no"
     return (
         f"{serving.error_percent} %; the first token within {FIRST_TOKEN_ERROR} %: {', '.join(firsts)}, where no "
-        "other is before it; measured on this hardware: no"
+        f"other is before it; measured on this hardware: {measured}"
     )
 
 

@@ -60,7 +60,7 @@ while :; do
 done""",
         "unit": f"systemctl show -p ActiveState -p NRestarts -p Result {unit}",
         "release": show_release(gate.container),
-        "models": _ask(gate, engine.models_path, ""),
+        "models": question(gate, engine.models_path, ""),
     }
     if quick:
         parts["passed"] = _passed(gate.release, gate.replica)
@@ -71,7 +71,7 @@ done""",
         )
     for probe in gate.probes:
         data = f"-H 'Content-Type: application/json' -d {shlex.quote(probe.body)}"
-        request = _ask(gate, engine.chat_path, data)
+        request = question(gate, engine.chat_path, data)
         parts[f"probe_{probe.name}"] = request if probe.name == BASIC else f'[ -n "$passed" ] || {{ {request}; }}'
     if events:
         parts["events"] = f"tail -n {_EVENTS} {history.EVENTS_FILE}"
@@ -96,10 +96,12 @@ def read(output: list[str]) -> Observation:
         restarts=int(restarts) if restarts.isdigit() else 0,
         killed=unit.get("Result") == "oom-kill",
         release=(parts.get("release") or [""])[0] or None,
-        models=_answer(parts.get("models", [])),
+        models=read_answer(parts.get("models", [])),
         metrics=tuple(parts.get("metrics", [])),
         answers={
-            name.removeprefix("probe_"): _answer(lines) for name, lines in parts.items() if name.startswith("probe_")
+            name.removeprefix("probe_"): read_answer(lines)
+            for name, lines in parts.items()
+            if name.startswith("probe_")
         },
         events=tuple(history.read_events(parts.get("events", []))),
         log=tuple(parts.get("log", [])),
@@ -123,13 +125,13 @@ def with_header(gate: Gate, curl: str) -> str:
     return curl if gate.header is None else f"{gate.header} | {curl} -H @-"
 
 
-def _ask(gate: Gate, path: str, data: str) -> str:
-    """Shell command that prints a body, or curl's error, and HTTP's status in a line of its own."""
+def question(gate: Gate, path: str, data: str) -> str:
+    """Shell command that prints a body, or curl's error, and HTTP's status in a line of its own; nothing unless `up` is set."""
     request = with_header(gate, f"{_curl(gate.url + path, _ANSWER)} {data} -w '\\n%{{http_code}}\\n' 2>&1")
     return f'[ -z "$up" ] || {request} || [ $? -ne 28 ] || up='
 
 
-def _answer(lines: list[str]) -> tuple[int, str]:
+def read_answer(lines: list[str]) -> tuple[int, str]:
     """HTTP's status, 0 where none came, and the body; curl prints its error after what it was told to write."""
     at = next((at for at in reversed(range(len(lines))) if len(lines[at]) == 3 and lines[at].isdigit()), None)
     if at is None:

@@ -100,6 +100,11 @@ def of(plan: EnginePlan) -> Gate:
     return _of_host(gate, plan, tuple(plan.secrets))
 
 
+def at(plan: EnginePlan, url: str) -> Gate:
+    """The gate of a plan, asked at another URL: through a balancer."""
+    return replace(of(plan), url=url)
+
+
 def of_record(record: Record, plan: EnginePlan) -> Gate:
     """The gate of a release that a host is rolled back to; address and time limit are those of its plan of today."""
     gate = of_command(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from barewind.errors import BarewindError
 
 if TYPE_CHECKING:
-    from pyinfra.api import Host
+    from pyinfra.api import Host, State
 
 Read = TypeVar("Read")
 
@@ -40,6 +40,11 @@ class Hosts:
             overrides = {key: parse_cli_arg(value) for key, _, value in (override.partition("=") for override in data)}
             inventory = make_inventory(inventory_file, cwd=self._state.cwd, override_data=overrides)
             self._state.init(inventory, config)
+
+    @property
+    def state(self) -> State:
+        """pyinfra's, for what asks hosts in its own way."""
+        return self._state
 
     def ask(self, commands: Mapping[str, str], *, timeout: int) -> dict[str, tuple[str, str]]:
         """Output and problem of a command on each host, all run at the same time; `timeout` in seconds.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import gevent
 from pyinfra.api import State
@@ -157,6 +158,26 @@ class Lease:
         if problems:
             raise BarewindError("\n".join(problems))
         return refused
+
+
+@contextmanager
+def held(
+    state: State, balancers: Iterable[str], engines: Iterable[str], command: list[str], why: str | None
+) -> Iterator[Lease]:
+    """Hold the lease for the length of a block that is no run of pyinfra.
+
+    + command: its words, as `sys.argv` has them
+
+    Raises:
+        BarewindError: another run holds it, or a host does not answer.
+    """
+    lease = Lease(commands.this_process(command, why), sorted(balancers), sorted(engines), asker(state))
+    try:
+        lease.take()
+        keep(lease)
+        yield lease
+    finally:
+        lease.release()
 
 
 def renewed_at_a_time(engines: int) -> int:

@@ -29,7 +29,7 @@ def container_options(
         "--pull=never",  # the deploy pulls, and says so when it cannot
         "--network=host",  # NCCL and RCCL want it, and the firewall table sees the engine's port as the host's own
         *_shared(spec, tensor_parallel),
-        *(_rights(spec) if spec.container_hardening else ()),
+        *(rights(spec) if spec.container_hardening else ()),
         "--ulimit=stack=67108864",  # bytes; the vendors' documentation for both kinds of GPU
         "--security-opt=no-new-privileges",
         "--log-driver=none",  # systemd's journal has the log already
@@ -39,9 +39,7 @@ def container_options(
     if not _is_cpu(spec):
         options.append("--ulimit=memlock=-1")  # drivers pin host memory for transfers between accelerators
     options += device_options(spec)
-    options += [f"--volume={manifest.directory(spec.data_dir)}:{MODELS}/{manifest.model}:ro" for manifest in manifests]
-    if spec.weights_source == "path":
-        options.append(f"--volume={spec.weights_path}:{spec.weights_path}:ro")  # the directories above hold links to it
+    options += weights_volumes(spec, manifests)
     options.append(f"--volume={cache}:{CACHE}")
     if ENGINES[spec.engine].admin_key is not None:
         options.append(f"--volume={ADMIN_KEY_DIR}:{ADMIN}:ro")
@@ -53,6 +51,14 @@ def container_options(
     return tuple(options)
 
 
+def weights_volumes(spec: EngineSpec, manifests: tuple[Manifest, ...]) -> list[str]:
+    """What shows weights of the host to a container, read-only."""
+    options = [f"--volume={manifest.directory(spec.data_dir)}:{MODELS}/{manifest.model}:ro" for manifest in manifests]
+    if spec.weights_source == "path":
+        options.append(f"--volume={spec.weights_path}:{spec.weights_path}:ro")  # the directories above hold links to it
+    return options
+
+
 def _shared(spec: EngineSpec, tensor_parallel: int) -> tuple[str, ...]:
     """The shared memory of an engine's processes; of several engines on a host none finds the others' segments."""
     if spec.container_hardening or spec.replica is not None:
@@ -60,7 +66,7 @@ def _shared(spec: EngineSpec, tensor_parallel: int) -> tuple[str, ...]:
     return ("--ipc=host",)
 
 
-def _rights(spec: EngineSpec) -> tuple[str, ...]:
+def rights(spec: EngineSpec) -> tuple[str, ...]:
     """What keeps whoever takes an engine over from its host: no root, no capabilities, only /tmp and the cache to write to."""
     return (
         f"--user={USER}:{USER}",

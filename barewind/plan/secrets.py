@@ -73,5 +73,13 @@ def header(engine: str, names: tuple[str, ...], release: str) -> str | None:
     return f"sed -n {shlex.quote(f's/^{variable}=/Authorization: Bearer /p')} {shlex.quote(file_path(release))}"
 
 
+def client_key(engine: str, names: tuple[str, ...], release: str, variable: str) -> str:
+    """Shell command that prints what `LAUNCH` reads: the engine's key as the value of `variable`, if it wants one."""
+    own = ENGINES[engine].api_key_variable
+    if own is None or own not in names:
+        return f"echo {_END}"
+    return f"{{ sed -n {shlex.quote(f's/^{own}=/{variable}=/p')} {shlex.quote(file_path(release))}; echo {_END}; }}"
+
+
 def _read(spec: EngineSpec) -> dict[str, str]:
     return {name: secrets.read_line(f"{_KEY}[{name!r}]", file) for name, file in sorted(spec.engine_secrets.items())}

@@ -284,5 +284,5 @@ def _remove_old() -> str:
     return (
         f"( cd {DIRECTORY} && {{ {served}; {known}; for f in *.json; do echo \"${{f%.json}}\"; done; }} | awk '!seen[$0]++' | "
         f'while read -r r; do [ ! -e "$r.json" ] || echo "$r"; done | tail -n +{_RECORDS + 1} | '
-        'while read -r r; do rm -f "$r.json" "$r.unit" "$r.secrets"; done )'
+        'while read -r r; do rm -f "$r.json" "$r.unit" "$r.secrets" "$r.bench"; done )'
     )

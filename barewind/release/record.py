@@ -136,6 +136,15 @@ def unit_path(release: str) -> str:
     return record_path(release).removesuffix(".json") + ".unit"
 
 
+def bench_path(release: str) -> str:
+    """Where a host keeps what benches of a release have shown: a JSON object in a line for each.
+
+    Raises:
+        BarewindError: `release` is no release's id.
+    """
+    return record_path(release).removesuffix(".json") + ".bench"
+
+
 def whole_unit(record: Record, unit: str) -> HostFile | None:
     """The file that keeps the whole unit beside its record; None where the record has it."""
     return None if record.unit_sha256 is None else HostFile(unit_path(record.release), unit, mode="600")

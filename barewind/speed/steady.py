@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from barewind.speed.step import Runner, draft_time, step_time
 
 # Seconds of HTTP, chat template and tokenizer before a prompt is scheduled: four H200 are published with 96 ms to the
-# first token, of which the law explains 61 (bench/estimate/published.yaml).
+# first token, of which the law explains 61 (barewind/catalog/published.yaml).
 REQUEST = 0.03
 
 

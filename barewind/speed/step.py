@@ -20,7 +20,7 @@ _FP8, _BF16 = 1, 2  # bytes of an element: the layers' weights; embeddings, outp
 _ATTENTION_SHARE = 0.45
 
 # Seconds to draft a token that no weight explains. Four H200 with a draft are published with 9.73 ms a token at 1.72 tokens a
-# step: 16.7 ms a step, of which 14.2 are the model's own (bench/estimate/published.yaml).
+# step: 16.7 ms a step, of which 14.2 are the model's own (barewind/catalog/published.yaml).
 _DRAFTING = 0.30e-3
 
 

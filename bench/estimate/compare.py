@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from barewind import catalog
+from barewind.catalog.published import Length
 from barewind.estimate.host import FIRST_TOKEN_ERROR
 from barewind.speed.steady import steady_state
 from barewind.speed.step import Runner, step_time
-from bench.estimate.published import Length, Ratio, Run, ratios, runs
+from bench.estimate.published import Ratio, Run, ratios, runs
 from bench.estimate.replay import Engine
 
 TOKENS, PER_TOKEN, FORMULA, FIRST, TIMES = FIGURES = (

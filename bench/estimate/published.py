@@ -1,58 +1,15 @@
-"""What published.yaml says, checked."""
+"""What barewind/catalog/published.yaml says, as the law sees it."""
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
-from pydantic import Field
-
 from barewind import catalog
-from barewind.catalog.entries import Part
 from barewind.catalog.models import Shape
-from barewind.documents import read_yaml
+from barewind.catalog.published import PublishedRun, Setup, document, rows
 from barewind.speed.step import Draft, Runner
 
-FILE = Path(__file__).parent / "published.yaml"
-Length = int | tuple[int, int]
 
-
-class Figures(Part):
-    """What was measured; seconds to the first token."""
-
-    tokens_per_second: float
-    ms_per_token: float | None = None
-    first_token: float | None = None
-
-
-class _Setup(Part):
-    model: str
-    hardware: str
-    accelerators: int
-    source: str
-
-    @property
-    def shape(self) -> Shape:
-        """The model's, of the catalog or of this file."""
-        others = _document()["models"]
-        return Shape(**others[self.model]) if self.model in others else catalog.models()[self.model].shape
-
-
-class Run(_Setup):
-    """A published run of one engine; published.yaml explains the fields."""
-
-    requests: int
-    at_a_time: int
-    prompt: Length
-    output: Length
-    separate: bool = False
-    kv_bytes: int = 2
-    kv_tokens: int | None = None
-    stall: float = 0
-    draft: bool = False
-    fit: bool = False
-    published: Figures
-    beyond: dict[str, str] = Field(default_factory=dict)
+class Run(PublishedRun):
+    """A published run of one engine."""
 
     @property
     def runner(self) -> Runner:
@@ -64,7 +21,7 @@ class Run(_Setup):
             draft = Draft(
                 head.weights.total, head.shape.layers, int(model.draft_tokens or 0), float(model.draft_accepted or 0)
             )
-        return Runner(self.shape, catalog.speeds()[self.hardware], self.accelerators, self.kv_bytes, draft)
+        return Runner(_shape(self), catalog.speeds()[self.hardware], self.accelerators, self.kv_bytes, draft)
 
     @property
     def name(self) -> str:
@@ -75,12 +32,17 @@ class Run(_Setup):
         )
 
 
-class Ratio(_Setup):
+class Ratio(Setup):
     """How much more `engines` engines do than one over all accelerators, with prompts alone."""
 
     engines: int
     prompt: int
     published: float
+
+    @property
+    def shape(self) -> Shape:
+        """The model's, of the catalog or of the file."""
+        return _shape(self)
 
     @property
     def name(self) -> str:
@@ -92,18 +54,14 @@ class Ratio(_Setup):
 
 def runs() -> list[Run]:
     """Every published run."""
-    return [
-        Run(**{"source": group["source"], **group["load"], **row})
-        for group in _document()["runs"]
-        for row in group["rows"]
-    ]
+    return [Run(**row) for row in rows()]
 
 
 def ratios() -> list[Ratio]:
     """Every published ratio."""
-    return [Ratio(**ratio) for ratio in _document()["ratios"]]
+    return [Ratio(**ratio) for ratio in document()["ratios"]]
 
 
-@cache
-def _document() -> dict:
-    return read_yaml(FILE.read_text())
+def _shape(setup: Setup) -> Shape:
+    others = document()["models"]
+    return Shape(**others[setup.model]) if setup.model in others else catalog.models()[setup.model].shape

@@ -8,9 +8,10 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+from barewind.catalog.published import Length
 from barewind.speed.steady import REQUEST
 from barewind.speed.step import draft_time, step_time
-from bench.estimate.published import Length, Run
+from bench.estimate.published import Run
 
 _BATCHED_TOKENS = 8192  # of a step
 _MOST_SEQUENCES = 1024

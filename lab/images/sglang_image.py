@@ -7,6 +7,7 @@ It stands for `lmsysorg/sglang`, in the version of the catalog's stable channel;
 - packages that exist for GPUs only are stood in for (lab/images/gpu_packages.py): Triton, SGLang's kernels, torchvision,
   torchaudio. Images of requests are read with Pillow therefore, which takes `--image-processor-backend pil`;
 - torch.compile is off (TORCHDYNAMO_DISABLE): there is no compiler in the image, and its backend wants the real Triton;
+- the package `datasets` is stood in for: the load generator imports it, and uses it for prompts that are no random ones;
 - speculative decoding does not run: it needs SGLang's own kernels for processors, which are in no package index;
 - what a server of a Mistral model never imports is left out (SGLang's diffusion models, its tests, torch's tests and headers).
 """
@@ -59,7 +60,6 @@ LEFT_OUT = (
     "jedi",
     "sglang/multimodal_gen",
     "sglang/test",
-    "sglang/benchmark",
     "sglang/srt/rust_extensions/_bench.cpython-311-x86_64-linux-gnu.so",
     "sglang/srt/rust_extensions/_server.cpython-311-x86_64-linux-gnu.so",
 )
@@ -87,7 +87,14 @@ def requirements() -> str:
     return "".join(shared) + LOCK.read_text()
 
 
+DATASETS = """\
+def load_dataset(*args, **kwargs):
+    raise NotImplementedError("the lab's image has no data sets")
+"""
+
+
 def _adapt(site: Path, _root: Path) -> None:
+    (site / "datasets.py").write_text(DATASETS)
     (site / "gpu_packages.py").write_text(Path(gpu_packages.__file__).read_text())
     (site / "gpu_packages.pth").write_text("import gpu_packages; gpu_packages.install()\n")
 
@@ -103,5 +110,5 @@ SGLANG = EngineImage(
     kept_only={"torch/bin": ("torch_shm_manager",)},
     adapt=_adapt,
     warm=WARM,
-    made_of=lambda: (str(RECIPE), repr(LEFT_OUT), Path(gpu_packages.__file__).read_text()),
+    made_of=lambda: (str(RECIPE), repr(LEFT_OUT), DATASETS, Path(gpu_packages.__file__).read_text()),
 )

@@ -5,11 +5,13 @@ One host, or two where the tests marked `full` are run too: two engines that sta
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from lab.services import hub_control
 from tests.support.commands import Run, data
-from tests.support.lab import LAB, Size, bring_up
+from tests.support.lab import LAB, Size, bring_up, servers
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +36,14 @@ def fleet(first_deploy: Run, engines: tuple[str, ...]) -> tuple[str, ...]:
     """Hosts that serve."""
     assert first_deploy.status == 0
     return engines
+
+
+@pytest.fixture(scope="module")
+def drained(first_deploy: Run) -> Iterator[None]:
+    """The first host is in maintenance; another may not be there to serve meanwhile."""
+    assert first_deploy.status == 0
+    limited = ("--limit", "engine1", "--limit", "lb1")
+    assert LAB.pyinfra("tasks/drain.py", *limited, *data(allow_downtime=True)).status == 0
+    yield
+    assert LAB.pyinfra("tasks/undrain.py", *limited).status == 0
+    assert servers("lb1")["engine1"].state == "UP"

@@ -13,6 +13,7 @@ from barewind import catalog
 from barewind.catalog import own
 from barewind.engines import sizing
 from barewind.errors import BarewindError
+from barewind.estimate.lines import lines
 from barewind.plan import checks
 from barewind.site.read import read_site
 from barewind.spec.site import HostEntry
@@ -149,9 +150,9 @@ WRONG: list[tuple[object, str]] = [
     (model(weights={"total": 5, "vision": 5}), "'weights.vision' is part of 'weights.total' and must be less"),
     (model(shape=MODEL["shape"] | {"kv_heads": 7}), "'shape.heads' must be a multiple of 'shape.kv_heads'"),
     (model(precision="int4"), "key 'precision': Input should be 'nvfp4', 'fp8' or 'bf16'"),
-    ({"accelerator": {}}, "section 'accelerator': unknown; the sections are accelerators and models"),
+    ({"accelerator": {}}, "section 'accelerator': unknown; the sections are accelerators, models and speeds"),
     ({"accelerators": [NAME]}, "section 'accelerators': write entries in it"),
-    ("", "holds no sections; write accelerators and models"),
+    ("", "holds no sections; write accelerators, models and speeds"),
     ("- a", "holds no sections"),
     ("accelerators: {", "is no YAML (while parsing a flow node"),
 ]
@@ -209,3 +210,46 @@ def test_the_same_entry_in_two_files_is_one_too_many(tmp_path: Path) -> None:
     second = written(tmp_path, accelerator(memory_mib=1), "second.yaml")
     with pytest.raises(BarewindError, match=r"second\.yaml: accelerators, entry 'h100-96': stands in another file too"):
         own.use([first, second])
+
+
+SPEED = {"layer_us": 90.0, "prompt_share": 0.4, "error_percent": 4, "source": "barewind tune, ann@ws1, 2026-11-30"}
+
+
+def test_what_a_site_has_measured_stands_in_its_estimates_until_the_next_site(tmp_path: Path) -> None:
+    before = catalog.speeds()["mi300x"]
+    own.use([written(tmp_path, {"speeds": {"mi300x": SPEED}})])
+    now = catalog.speeds()["mi300x"]
+    assert (now.layer_us, now.prompt_share, now.error_percent, now.measured) == (90, 0.4, 4, True)
+    assert now.memory_tb_s == before.memory_tb_s
+    assert own.state()
+    own.use([])
+    assert catalog.speeds()["mi300x"] == before
+
+
+def test_estimates_follow_it_and_say_so(tmp_path: Path) -> None:
+    spec = engine_spec(accelerator="mi300x")
+
+    def told() -> list[str]:
+        return list(lines(spec, sizing.size(spec)))
+
+    first = told()
+    own.use([written(tmp_path, {"speeds": {"mi300x": SPEED}})])
+    second = told()
+    assert first[0] != second[0]
+    assert first[1].endswith("measured on this hardware: no")
+    assert second[1].startswith("within  4 %")
+    assert second[1].endswith("measured on this hardware: yes")
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "problem"),
+    [
+        ("a100", SPEED, "entry 'a100': Barewind's catalog knows nothing of how fast it is"),
+        ("mi300x", SPEED | {"layer_us": -1}, "entry 'mi300x', key 'layer_us'"),
+        ("mi300x", SPEED | {"memory_tb_s": 9}, "entry 'mi300x', key 'memory_tb_s'"),
+    ],
+)
+def test_a_wrong_speed_is_said(name: str, entry: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    with pytest.raises(BarewindError, match=problem):
+        own.use([written(tmp_path, {"speeds": {name: entry}})])
+    assert not catalog.speeds()["mi300x"].measured

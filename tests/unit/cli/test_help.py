@@ -54,7 +54,7 @@ def test_a_number_that_an_option_takes_has_a_unit(command: tuple[str, ...]) -> N
         if isinstance(each, click.Option)
         and isinstance(each.type, click.types.IntParamType | click.types.FloatParamType)
     ]
-    counted = ("hosts", "lines", "requests", " s ")
+    counted = ("hosts", "lines", "requests", "tokens", "milliseconds", " s ")
     assert [each.name for each in numbers if not any(unit in (each.help or "").lower() for unit in counted)] == []
 
 

@@ -23,7 +23,7 @@ from barewind.release import history
 from barewind.release.facts import ReleaseHistory, ReleaseState
 from barewind.release.history import Event
 from barewind.release.operations import confirmed, recorded
-from barewind.release.record import Record, read_record, record_of, whole_unit
+from barewind.release.record import Record, bench_path, read_record, record_of, whole_unit
 from barewind.release.unit import engine_unit, systemd_quoted
 from tests.support.factories import DIGEST, engine_spec, plan
 from tests.support.operations import run
@@ -235,8 +235,13 @@ def test_records_are_removed_in_the_same_order(
     for kind, _, number in (word.partition(" ") for word in words):
         why = '"release": "000000000003", "event": "serving"'  # words of a person, and no event
         shell(history._append(identity(int(number)), kind, by=BY, why=why))
+    for number in (1, 2, 3):
+        Path(bench_path(identity(number))).touch()
     assert shell(history._remove_old()).returncode == 0
     assert left(releases) == sorted(order[:kept])
+    assert sorted(int(file.stem, 16) for file in releases.glob("*.bench")) == left(
+        releases
+    )  # of a release that is gone
 
 
 def test_what_older_code_wrote_keeps_its_order(shell: Shell, releases: Path) -> None:
