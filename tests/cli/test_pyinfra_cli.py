@@ -43,6 +43,8 @@ def test_the_whole_order_of_a_first_deploy(clone: Clone) -> None:
         ("History | It serves", gpus),
         ("Rotation | Batch 1 of 1: undrain", gpus),
         ("The batch serves", []),
+        ("Keys | Keys", balancers),
+        ("Keys | Usage", balancers),
         ("Balancer | HAProxy", balancers),
         ("Image | Of earlier releases", []),
         (f"Gate | Endpoint answers for {MEDIUM}", balancers),

@@ -89,6 +89,8 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "state drain": rotation("drain"),
         "state ready": rotation("ready"),
         f'-n "{_FINGERPRINT}"': ["@@balancer:unchanged", "@@balancer:end"],
+        "show map": sections(keys=["@@keys:end"]),
+        "barewind-usage.timer": sections(files=[], enabled=[], running=[]),
         "show proc": ["@@balancer:absent", "@@balancer:end"],
         "/etc/os-release": sections(**facts | host),
         "docker info": sections(packages=[], daemon=[], active=[], enabled=[], info=[]),
