@@ -30,7 +30,7 @@ def told(keys: str) -> Generator[FunctionCommand, None, None]:
 
     .. code:: python
 
-        told(name="Keys", keys="keys.yaml")
+        told(name="Who may ask", keys="keys.yaml")
     """
     now = known(host.get_fact(KnownKeys), host.name, "the keys")
     content = _read(keys)

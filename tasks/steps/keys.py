@@ -16,7 +16,7 @@ def tell() -> None:
     spec = balancer_spec()
     if spec is None:
         return
-    told(name="Keys", keys=fleet().site.endpoint_keys)
+    told(name="Who may ask", keys=fleet().site.endpoint_keys)
     program, units = usage.program(spec.usage_retention), usage.units()
     counted(
         name="Usage",
