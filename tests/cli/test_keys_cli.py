@@ -9,7 +9,8 @@ from typing import Any
 from barewind.keys import file, plan, text
 from barewind.keys.commands import MODE
 from barewind.keys.file import KeyFile
-from tests.support.fake_fleet import PYINFRA, Clone, balancer, engine
+from tests.support.fake_fleet import PYINFRA, Clone, balancer, engine, responses
+from tests.support.fake_runs import rows
 from tests.support.keys import key
 
 BAREWIND = str(PYINFRA.with_name("barewind"))
@@ -125,3 +126,30 @@ def test_keys_are_for_balancers(clone: Clone) -> None:
         assert done.returncode == 1
         assert "no host in the group 'balancers'" in done.stderr
     assert not (clone.path / "keys.yaml").exists()
+
+
+# --- In a deploy: before anything is changed ---------------------------------------------------------------------------
+
+
+def test_an_older_file_is_refused_in_the_table_of_preflight(clone: Clone) -> None:
+    name, data = balancer()
+    known = responses(pci=[], disks=[], keys=plan.map_text(KeyFile(6)).splitlines())
+    clone.inventory(engines=[engine(1)], balancers=[(name, data | {"fake_responses": known})])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode != 0
+    finding, remedy = rows(done.stderr)["@fake/lb1"]
+    assert "has the keys of serial 6, the file here is of serial 0" in finding
+    assert "take the newest file (git pull)" in remedy
+    assert "Starting operation" not in done.stderr
+
+
+def test_every_mistake_of_a_file_edited_by_hand_is_told_before_anything_is_changed(clone: Clone) -> None:
+    (clone.path / "keys.yaml").write_text("keys:\n- {id: alpha/ci, parallel: 0}\n")
+    clone.inventory(engines=[engine(1)], balancers=[balancer()])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode != 0
+    assert "nothing was changed" in done.stderr
+    assert "keys.yaml: entry 1 (alpha/ci): key 'parallel': found 0" in done.stderr
+    assert "keys.yaml: entry 1 (alpha/ci): key 'sha256': is missing" in done.stderr
+    assert "Starting operation" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -84,6 +84,7 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "kernel": KERNEL,
         "shm": [str(1000 * 2**30)],
         "components": ["main"],
+        "keys": [],
     }
     return {
         LEASE["take"]: ["@@lease taken 1/2"],
