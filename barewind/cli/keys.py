@@ -93,7 +93,7 @@ def add(
         priority=priority,
     )
     with _adding(site, inventory_file, data) as (hosts, content):
-        _give(hosts, site, plan.added(content, key), made)
+        _give(hosts, site, content, plan.added(content, key), made)
 
 
 @keys.command(
@@ -116,7 +116,7 @@ def rotate(
         if keep is None:
             old = ", ".join(f"--hint {key.hint}" for key in plan.live(content, id, now()))
             click.echo(f"To end the old one: barewind keys revoke {inventory_file} {id} {old}", err=True)
-        _give(hosts, site, after, made)
+        _give(hosts, site, content, after, made)
 
 
 @keys.command(
@@ -148,7 +148,7 @@ def revoke(inventory_file: str, id: str, hint: str | None, every: bool, data: tu
         from barewind.keys.telling import tell
 
         try:  # balancers first: nobody is let in while a file is written
-            told = tell(Hosts(inventory_file, data), list(site.balancers), after)
+            told = tell(Hosts(inventory_file, data), list(site.balancers), after, newest=before.serial)
         finally:
             if after is not before:
                 file.write(after, site.endpoint_keys)
@@ -172,7 +172,8 @@ def sync(inventory_file: str, overwrite: bool, data: tuple[str, ...]) -> None:
         from barewind.keys.telling import tell
 
         content = file.read(site.endpoint_keys)
-        _report(tell(Hosts(inventory_file, data), list(site.balancers), content, anyhow=overwrite), "keeps what it had")
+        newest = plan.ANY if overwrite else None
+        _report(tell(Hosts(inventory_file, data), list(site.balancers), content, newest=newest), "keeps what it had")
 
 
 @keys.command(
@@ -249,12 +250,12 @@ def _adding(site: Site, inventory_file: str, data: tuple[str, ...]) -> Iterator[
         from barewind.keys.telling import look, outdated
 
         hosts = Hosts(inventory_file, data)
-        if problems := outdated(look(hosts, list(site.balancers)).answers, content):
+        if problems := outdated(look(hosts, list(site.balancers)).answers, content.serial):
             raise BarewindError("\n".join([*problems, "Nothing was changed."]))
         yield hosts, content
 
 
-def _give(hosts: Hosts, site: Site, content: KeyFile, made: str) -> None:
+def _give(hosts: Hosts, site: Site, before: KeyFile, content: KeyFile, made: str) -> None:
     """Write a new key down, show it, and let it in."""
     from barewind.keys.telling import tell
 
@@ -262,7 +263,7 @@ def _give(hosts: Hosts, site: Site, content: KeyFile, made: str) -> None:
     click.echo(made)
     key = content.keys[-1]
     click.echo(f"{key.id} (...{key.hint}): this is the key; it cannot be shown again.", err=True)
-    _report(tell(hosts, list(site.balancers), content), "does not let it in")
+    _report(tell(hosts, list(site.balancers), content, newest=before.serial), "does not let it in")
 
 
 def _report(told: Answers[Known], otherwise: str) -> None:

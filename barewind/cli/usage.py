@@ -74,13 +74,13 @@ def usage(
     elif as_csv:
         click.echo(sums.as_csv(totals, by), nl=False)
     else:
-        _show(totals, by)
+        _show(totals, by, since)
     for problem in silent:
         click.echo(f"{problem}. What it has carried is not in these sums", err=True)
     ctx.exit(2 if silent else 0)
 
 
-def _show(totals: dict[tuple[str, ...], Sum], by: By | None) -> None:
+def _show(totals: dict[tuple[str, ...], Sum], by: By | None, since: datetime) -> None:
     from rich.console import Console
 
     from barewind.keys import usage as sums
@@ -89,5 +89,8 @@ def _show(totals: dict[tuple[str, ...], Sum], by: By | None) -> None:
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = max(console.width, 200)  # columns: a log has no screen to fit
+    if not totals:
+        tables.say(console, f"No requests since {since:%Y-%m-%d}.")
+        return
     rows = [[cell if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in sums.rows(totals)]
     tables.fit(console, [name.replace("_", " ") for name in sums.columns(by)], rows)

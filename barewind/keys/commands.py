@@ -16,7 +16,7 @@ from itertools import pairwise
 from barewind.balancer.names import KEYS_MAP
 from barewind.balancer.processes import AGAIN, FUNCTIONS
 from barewind.errors import BarewindError
-from barewind.keys.plan import PROBE, SERIAL, differences, entries
+from barewind.keys.plan import END, PROBE, SERIAL, differences, entries
 
 TABLE = "keys"  # where HAProxy counts the requests of each id
 MODE = "600 root root"
@@ -29,9 +29,9 @@ _UNKNOWN = "Unknown map identifier."  # of a process whose configuration asks fo
 # HALF: has every process forget or learn what differs from the new file; the key of a probe stays until it has expired
 # (probe.py). print: the file, and what every process knows.
 _FUNCTIONS = f"""{FUNCTIONS}
-umask 077
 map={KEYS_MAP}
-mkdir -p -m 755 "${{map%/*}}" && exec 9> "$map.lock" && flock -w {_WAIT} 9 || {{
+umask 022  # for HAProxy's own directory, which its package may not have made yet
+mkdir -p "${{map%/*}}" && umask 077 && exec 9> "$map.lock" && flock -w {_WAIT} 9 || {{
   echo "$map: cannot be looked at; is another command stuck there?" >&2; exit 1; }}
 ours() {{ command -v socat > /dev/null && running; }}
 serial() {{ sed -n '1s/^{SERIAL}\\([0-9]*\\)$/\\1/p' "$1" 2> /dev/null | grep . || echo 0; }}
@@ -74,7 +74,8 @@ print() {{
 """
 
 _TELL = """cat > "$map.new"
-if [ -z "$anyhow" ] && [ "$(serial "$map")" -gt "$(serial "$map.new")" ]; then
+[ "$(tail -n 1 "$map.new")" = "END" ] || { echo 'what it was told breaks off' >&2; rm -f "$map.new"; exit 1; }
+if [ "$(serial "$map")" -gt NEWEST ]; then
   :  # what it shows says so
 elif ours; then
   tries=0
@@ -157,13 +158,14 @@ def look() -> str:
     return f"{_FUNCTIONS}print"
 
 
-def tell(*, anyhow: bool = False) -> str:
+def tell(newest: int) -> str:
     """Shell command that makes the map on standard input that of a balancer's file and of every process, and prints what
-    `look` prints. A map of a lower serial than the balancer's own is not taken.
+    `look` prints.
 
-    + anyhow: it is taken all the same
+    + newest: serial of the newest map that may be replaced; a balancer with a later one keeps it
     """
-    return f"{_FUNCTIONS}anyhow={'1' if anyhow else ''}\n{_TELL.replace('AGAIN', AGAIN)}"
+    values = {"NEWEST": str(newest), "END": END, "AGAIN": AGAIN}
+    return _FUNCTIONS + re.sub("|".join(values), lambda match: values[match[0]], _TELL)
 
 
 def read(output: str, balancer: str) -> Known:
@@ -199,7 +201,8 @@ def _process(pid: int, current: bool, lines: list[str], balancer: str) -> Proces
         elif known is not None and (found := re.fullmatch(r"0x[0-9a-f]+ ([0-9a-f]{64}) (\S+)", line)):
             known[found[1]] = found[2]
         elif found := re.match(r"0x[0-9a-f]+: key=(\S+) ", line):
-            uses[found[1]] = Use(_counter("http_req_rate", line), _counter("conn_cur", line))
+            # `use`: how many requests under way the entry counts for. HAProxy's conn_cur would be another balancer's as well.
+            uses[found[1]] = Use(_counter("http_req_rate", line), _counter("use", line))
         else:
             raise _unreadable(balancer, line)
     return Process(pid, current, known, uses)

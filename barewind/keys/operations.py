@@ -35,7 +35,7 @@ def told(keys: str) -> Generator[FunctionCommand, None, None]:
     now = known(host.get_fact(KnownKeys), host.name, "the keys")
     content = _read(keys)
     text = plan.map_text(content)
-    if problems := outdated({host.name: now}, content):
+    if problems := outdated({host.name: now}, content.serial):
         raise OperationError(problems[0])
     if now.file is not None and now.file[0] == text and not any(now.problems(text, {})):
         host.noop("the balancer already knows these keys")
@@ -82,11 +82,11 @@ def _read(keys: str) -> KeyFile:
 def _tell(state: State, host: Host, keys: str) -> bool:
     content = file.read(keys)
     text = plan.map_text(content)
-    answer = run(state, host, commands.tell(), timeout=_TIMEOUT, stdin=text)
+    answer = run(state, host, commands.tell(content.serial), timeout=_TIMEOUT, stdin=text)
     if answer.problem:
         return _failed(host, f"{host.name}: cannot be told its keys ({answer.problem})")
     answered = commands.read(answer.output, host.name)
-    if problems := outdated({host.name: answered}, content):
+    if problems := outdated({host.name: answered}, content.serial):
         if file.read(keys) != content:  # somebody has changed the file just now, and told the balancer first
             return _tell(state, host, keys)
         return _failed(host, problems[0])

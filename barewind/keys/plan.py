@@ -18,12 +18,14 @@ SESSION = f"{OWN}/session"  # of a command that is run with a key of its own
 PROBE = f"{OWN}/probe"  # of a look at a balancer: in its processes alone (probe.py)
 
 SERIAL = "# Written by Barewind, from the keys of serial "  # the beginning of a map, before a number
+END = "# The end."  # of a map: without it, a part would be taken for all of it
+ANY = 10**15  # more than any serial
 
 
 def map_text(content: KeyFile) -> str:
     """The map of a balancer: every key that is not revoked. That one has expired the balancer finds itself."""
     lines = [map_line(key) for key in content.keys if key.revoked is None]
-    return "".join(f"{line}\n" for line in (f"{SERIAL}{content.serial}", *lines))
+    return "".join(f"{line}\n" for line in (f"{SERIAL}{content.serial}", *lines, END))
 
 
 def entries(text: str) -> dict[str, str]:
@@ -38,13 +40,15 @@ def serial(text: str) -> int:
     return int(found[1]) if found else 0
 
 
-def newer(known: str, content: KeyFile) -> tuple[str, str] | None:
-    """Why a balancer with a map is not told the keys of a file, and what to do about it; None where it may be told."""
-    if (there := serial(known)) <= content.serial:
+def newer(known: str, own: int) -> tuple[str, str] | None:
+    """Why a balancer with a map is not told the keys of another file, and what to do about it; None where it may be told.
+
+    + own: the serial of that file, before it was changed
+    """
+    if (there := serial(known)) <= own:
         return None
     return (
-        f"has the keys of serial {there}, the file here is of serial {content.serial}: with an older one revoked keys would be "
-        "good again",
+        f"has the keys of serial {there}, the file here is of serial {own}: with an older one revoked keys would be good again",
         "take the newest file (git pull); if it is lost: barewind keys sync INVENTORY --overwrite",
     )
 

@@ -48,20 +48,21 @@ def key_for(site: Site, hosts: Hosts, lifetime: timedelta, say: Say) -> Iterator
     key = Key(plan.SESSION, text.sha256(made), text.hint(made), now, controller(), expires=now + lifetime)
     balancers = list(site.balancers)
     with file.locked(site.endpoint_keys, say):
-        content = file.read(site.endpoint_keys)
-        if problems := outdated(look(hosts, balancers).answers, content):
+        before = file.read(site.endpoint_keys)
+        if problems := outdated(look(hosts, balancers).answers, before.serial):
             raise BarewindError("\n".join(problems))
-        content = plan.in_session(content, key)
+        content = plan.in_session(before, key)
         file.write(content, site.endpoint_keys)
-        told = tell(hosts, balancers, content)
+        told = tell(hosts, balancers, content, newest=before.serial)
     try:
         if told.errors:
             raise BarewindError("\n".join(told.errors.values()))
         yield Session(made, site.balancers[balancers[0]].endpoint_url)
     finally:
         with file.locked(site.endpoint_keys, say):
-            content = plan.without(file.read(site.endpoint_keys), key.sha256)
-            told = tell(hosts, balancers, content)
+            before = file.read(site.endpoint_keys)
+            content = plan.without(before, key.sha256)
+            told = tell(hosts, balancers, content, newest=before.serial)
             file.write(content, site.endpoint_keys)
         for problem in told.errors.values():
             say(f"{problem}. The key of this session ends there at {key.expires:%Y-%m-%d %H:%M} UTC")

@@ -22,26 +22,27 @@ def look(hosts: Hosts, balancers: Collection[str]) -> Answers[Known]:
     return _asked(hosts, balancers, commands.look())
 
 
-def tell(hosts: Hosts, balancers: Collection[str], content: KeyFile, *, anyhow: bool = False) -> Answers[Known]:
+def tell(hosts: Hosts, balancers: Collection[str], content: KeyFile, *, newest: int | None = None) -> Answers[Known]:
     """Have every balancer know these keys and no others, at once, without a reload. One that cannot be told, or that knows
     something else afterwards, has an error, which says what it does then.
 
-    + anyhow: also one that knows the keys of a later file
+    + newest: serial of the newest keys that may be replaced: of the file before it was changed; None: of these
     """
-    text = plan.map_text(content)
-    told = _asked(hosts, balancers, commands.tell(anyhow=anyhow), text)
+    text, newest = plan.map_text(content), content.serial if newest is None else newest
+    told = _asked(hosts, balancers, commands.tell(newest), text)
     errors = dict(told.errors)
     for name, known in told.answers.items():
-        if not anyhow and (problems := outdated({name: known}, content)):
+        taken = known.file is not None and known.file[0] == text
+        if not taken and (problems := outdated({name: known}, newest)):
             errors[name] = problems[0]
         elif problems := list(known.problems(text, plan.names(content))):
             errors[name] = f"{name}: {'; '.join(problems)}, although it was told"
     return Answers({name: known for name, known in told.answers.items() if name not in errors}, errors)
 
 
-def outdated(known: Mapping[str, Known], content: KeyFile) -> list[str]:
-    """Why balancers are not told: they have the keys of a later file."""
-    found = {name: plan.newer(answer.file[0], content) for name, answer in known.items() if answer.file is not None}
+def outdated(known: Mapping[str, Known], own: int) -> list[str]:
+    """Why balancers are not told: they have the keys of a later file than that of this serial."""
+    found = {name: plan.newer(answer.file[0], own) for name, answer in known.items() if answer.file is not None}
     return [f"{name}: {'; '.join(problem)}" for name, problem in found.items() if problem]
 
 

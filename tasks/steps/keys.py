@@ -30,7 +30,7 @@ def content() -> KeyFile:
 def outdated() -> list[Problem]:
     """For preflight: balancers that have the keys of a later file."""
     facts = {name: known.facts for name, known in host_facts().items() if name in fleet().site.balancers}
-    found = {name: plan.newer(known["keys"], content()) for name, known in facts.items() if known is not None}
+    found = {name: plan.newer(known["keys"], content().serial) for name, known in facts.items() if known is not None}
     return [Problem(name, *problem) for name, problem in found.items() if problem]
 
 

@@ -157,6 +157,29 @@ def test_an_older_file_makes_no_revoked_key_good_again(fleet: Site) -> None:
     assert fleet.statuses(leaked) == LET_IN
 
 
+def test_two_copies_of_a_file_are_not_taken_for_each_other(fleet: Site) -> None:
+    """Both are changed from the same state on: the second must not undo what the first has done."""
+    leaked, other = fleet.add("alpha/ci"), fleet.add("beta")
+    copy = (fleet.folder / "keys.yaml").read_text()
+    assert fleet.keys("revoke", "alpha/ci").exit_code == 0
+    (fleet.folder / "keys.yaml").write_text(copy)
+    done = fleet.keys("revoke", "beta")
+    assert done.exit_code == 1
+    assert "lb2: has the keys of serial 3, the file here is of serial 2" in done.stderr
+    assert "It still lets in whom it did" in done.stderr
+    assert (fleet.statuses(leaked), fleet.statuses(other)) == (REFUSED, LET_IN)
+
+
+def test_what_breaks_off_on_its_way_is_not_taken(fleet: Site) -> None:
+    lb1, made = fleet.balancers["lb1"], fleet.add("alpha/ci")
+    before = (lb1.path / "keys.map").read_text()
+    cut = plan.map_text(KeyFile(9, tuple(key(f"team{number}") for number in range(9))))[:-20]
+    done = lb1.shell(lb1.here(commands.tell(9)), cut)
+    assert (done.returncode, done.stderr) == (1, "what it was told breaks off\n")
+    assert (lb1.path / "keys.map").read_text() == before
+    assert lb1.status(made) == 200
+
+
 def test_commands_at_the_same_time_lose_no_key(fleet: Site) -> None:
     """As many processes as people: each waits for the one before, and every balancer has all of them at the end."""
     program = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n" + _ADD
@@ -251,7 +274,7 @@ def test_a_probe_outlives_a_change_of_keys(fleet: Site) -> None:
     lb1 = fleet.balancers["lb1"]
     content = KeyFile(9, (key("beta"),))
     told = f"sh {lb1.path}/tell < {lb1.path}/map"
-    (lb1.path / "tell").write_text(lb1.here(commands.tell()))
+    (lb1.path / "tell").write_text(lb1.here(commands.tell(content.serial)))
     (lb1.path / "map").write_text(plan.map_text(content))
     look = f"{told} > /dev/null; {HEADER} | curl -s -o /dev/null -w '%{{http_code}}' -H @- http://127.0.0.1:{lb1.port}/v1/models"
     assert probe(lb1, look) == "200"

@@ -32,7 +32,7 @@ _ASKS = f"""
     http-request track-sc2 var(txn.entry),field(1,:) table keys
     default_backend engines
 backend keys
-    stick-table type string len 64 size 100k expire 10m store http_req_rate(60s),conn_cur
+    stick-table type string len 64 size 100k expire 10m store http_req_rate(60s)
 """
 
 

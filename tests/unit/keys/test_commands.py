@@ -13,7 +13,7 @@ from tests.support.keys import key
 ALPHA, BETA = key("alpha/ci"), key("beta", parallel=3)
 CONTENT = KeyFile(5, (ALPHA, BETA))
 MAP = plan.map_text(CONTENT)
-SHOWN = [f"0x55d0e1 {line}" for line in MAP.splitlines()[1:]]
+SHOWN = [f"0x55d0e1 {line}" for line in MAP.splitlines()[1:-1]]
 FILE = ["@@keys:file 600 root root", *MAP.splitlines()]
 
 
@@ -50,7 +50,7 @@ def test_every_difference_is_told_with_its_place() -> None:
     stranger = f"0x55d0e2 {'f' * 64} mallory:0:0:0:0:0"
     known = read(
         "@@keys:file 644 root root",
-        *MAP.splitlines()[:-1],
+        *MAP.splitlines()[:-2],
         "@@keys:worker 12 current",
         *SHOWN,
         stranger,
@@ -68,7 +68,7 @@ def test_every_difference_is_told_with_its_place() -> None:
 
 def test_uses_are_those_of_all_processes() -> None:
     """The old process ends what it has; the rates were handed over to the new one."""
-    table = "0x7fe53c046d90: key={} use=1 exp=599994 conn_cur={} http_req_rate(60000)={}"
+    table = "0x7fe53c046d90: key={} use={} exp=599994 http_req_rate(60000)={} gpc0_rate(10000)=0"
     known = read(
         *FILE,
         "@@keys:worker 12 current",

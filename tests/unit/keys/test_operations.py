@@ -124,7 +124,7 @@ class Balancer:
     def run(self, *where: object, stdin: str, timeout: int) -> Answer:
         assert timeout
         _, _, command = where
-        assert command == commands.tell()
+        assert command.startswith(commands.look().removesuffix("print"))
         self.texts.append(stdin)
         return self.answers.pop(0) if self.answers else knowing(stdin)
 
