@@ -25,6 +25,7 @@ from barewind.secrets import option_named_like_one, variable_named_like_one
 from barewind.site import own_catalog, ports
 from barewind.site.conflicts import conflicts
 from barewind.site.groups import BALANCERS, MIRRORS, misnamed
+from barewind.site.replicas import resolved
 from barewind.spec.hints import RENAMED, near
 from barewind.spec.keys import KNOWN_KEYS, BalancerSpec, EngineSpec, MirrorSpec, SiteSpec
 from barewind.spec.names import group_name_problem, host_name_problem, kind, shown
@@ -65,6 +66,8 @@ def read_site(entries: list[HostEntry]) -> Site:
         try:
             spec = model(**_picked(own, model) | {"host": entry.name, "groups": entry.groups, "address": address})
             common[entry.name] = SiteSpec(**_picked(own, SiteSpec))
+            if isinstance(spec, EngineSpec):
+                spec = resolved(spec)
         except ValidationError as error:
             own_problems += [_explain(entry, dict(problem)) for problem in error.errors()]
         else:
