@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from barewind.cli.options import data_option, epilog, inventory_argument, site_of
+from barewind.cli.options import data_option, endpoint_of, epilog, inventory_argument
 from barewind.cli.session import session
 from barewind.cli.usage import usage
 from barewind.cli.values import KeyId, Length, Moment, now
@@ -83,7 +83,7 @@ def add(
     expires: datetime | None,
     data: tuple[str, ...],
 ) -> None:
-    site, made = _site(inventory_file, data), text.new()
+    site, made = endpoint_of(inventory_file, data), text.new()
     key = Key(
         **_of(id, made),
         expires=expires,
@@ -110,7 +110,7 @@ def add(
 def rotate(
     inventory_file: str, id: str, keep: timedelta | None, expires: datetime | None, data: tuple[str, ...]
 ) -> None:
-    site, made = _site(inventory_file, data), text.new()
+    site, made = endpoint_of(inventory_file, data), text.new()
     with _adding(site, inventory_file, data) as (hosts, content):
         after = plan.rotated(content, Key(**_of(id, made), expires=expires), keep=keep)
         if keep is None:
@@ -138,7 +138,7 @@ def revoke(inventory_file: str, id: str, hint: str | None, every: bool, data: tu
 
     Its entry stays in the file, so that usage keeps its name.
     """
-    site = _site(inventory_file, data)
+    site = endpoint_of(inventory_file, data)
     with _locked(site):
         before = file.read(site.endpoint_keys)
         after = plan.revoked(before, id, now(), hint=hint, every=every)
@@ -166,7 +166,7 @@ def revoke(inventory_file: str, id: str, hint: str | None, every: bool, data: tu
 @data_option
 def sync(inventory_file: str, overwrite: bool, data: tuple[str, ...]) -> None:
     """Bring every balancer to what the file says: after an edit by hand, or where one could not be told."""
-    site = _site(inventory_file, data)
+    site = endpoint_of(inventory_file, data)
     with _locked(site):
         from barewind.hosts.reach import Hosts
         from barewind.keys.telling import tell
@@ -190,7 +190,7 @@ def sync(inventory_file: str, overwrite: bool, data: tuple[str, ...]) -> None:
 @click.pass_context
 def list_(ctx: click.Context, inventory_file: str, as_json: bool, every: bool, data: tuple[str, ...]) -> None:
     """Show every key, what it may, and what it does at this moment. Nothing is changed."""
-    site = _site(inventory_file, data)
+    site = endpoint_of(inventory_file, data)
     from barewind.hosts.reach import Hosts
     from barewind.keys import listing
     from barewind.keys.telling import look
@@ -225,15 +225,6 @@ def _show(found: Any, *, every: bool) -> None:
         tables.fit(console, listing.COLUMNS, rows)
     else:
         tables.say(console, "There are no keys. To make one: barewind keys add INVENTORY TEAM")
-
-
-def _site(inventory_file: str, data: tuple[str, ...]) -> Site:
-    site = site_of(inventory_file, data)
-    if not site.balancers:
-        raise BarewindError(
-            f"{inventory_file}: no host in the group 'balancers', and keys are for their endpoint; add one."
-        )
-    return site
 
 
 def _of(id: str, made: str) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from datetime import timedelta
 
 import click
 
-from barewind.cli.options import data_option, epilog, inventory_argument, site_of
+from barewind.cli.options import data_option, endpoint_of, epilog, inventory_argument
 from barewind.cli.values import Length
-from barewind.errors import BarewindError
 
 
 @click.command(
@@ -40,11 +39,7 @@ def session(
     The command finds it in OPENAI_API_KEY, and the first balancer in OPENAI_BASE_URL, as OpenAI's libraries do. The key has no
     limits. It is revoked when the command ends.
     """
-    site = site_of(inventory_file, data)
-    if not site.balancers:
-        raise BarewindError(
-            f"{inventory_file}: no host in the group 'balancers', and keys are for their endpoint; add one."
-        )
+    site = endpoint_of(inventory_file, data)
     from barewind.hosts.reach import Hosts
     from barewind.keys.session import key_for
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from barewind.cli.options import data_option, epilog, inventory_argument, site_of
+from barewind.cli.options import data_option, endpoint_of, epilog, inventory_argument
 from barewind.cli.values import Moment
 from barewind.errors import BarewindError
 
@@ -54,7 +54,7 @@ def usage(
     """Show requests, failures and tokens of each key and day, summed over balancers, from their logs."""
     if as_json and as_csv:
         raise click.UsageError("--json and --csv: choose one.")
-    site = site_of(inventory_file, data)
+    site = endpoint_of(inventory_file, data)
     from barewind.hosts.reach import Hosts
     from barewind.keys import usage as sums
 

@@ -75,7 +75,7 @@ print() {{
 
 _TELL = """cat > "$map.new"
 if [ -z "$anyhow" ] && [ "$(serial "$map")" -gt "$(serial "$map.new")" ]; then
-  echo MARKlater "$(serial "$map")"
+  :  # what it shows says so
 elif ours; then
   tries=0
   while :; do
@@ -115,12 +115,10 @@ class Known:
     """What a balancer knows of keys. Without processes: HAProxy does not run.
 
     + file: the text of its map, and "mode owner group"; None where there is no such file
-    + later: the serial of its own map, where that is of a later file than the one it was told, and stays
     """
 
     file: tuple[str, str] | None
     processes: tuple[Process, ...]
-    later: int | None = None
 
     @property
     def asks(self) -> bool:
@@ -165,7 +163,7 @@ def tell(*, anyhow: bool = False) -> str:
 
     + anyhow: it is taken all the same
     """
-    return f"{_FUNCTIONS}anyhow={'1' if anyhow else ''}\n{_TELL.replace('MARK', _MARK).replace('AGAIN', AGAIN)}"
+    return f"{_FUNCTIONS}anyhow={'1' if anyhow else ''}\n{_TELL.replace('AGAIN', AGAIN)}"
 
 
 def read(output: str, balancer: str) -> Known:
@@ -178,20 +176,18 @@ def read(output: str, balancer: str) -> Known:
     starts = [number for number, line in enumerate(lines) if line.startswith(_MARK)]
     if not starts or lines[starts[-1]] != f"{_MARK}end":
         raise _unreadable(balancer, lines[-1] if lines else "nothing")
-    file, later = None, None
+    file = None
     processes = []
     for start, end in pairwise(starts):
         kind, _, rest = lines[start].removeprefix(_MARK).partition(" ")
-        if kind == "later":
-            later = int(rest)
-        elif kind == "file":
+        if kind == "file":
             file = "".join(f"{line}\n" for line in lines[start + 1 : end]), rest
         else:
             pid, _, age = rest.partition(" ")
             processes.append(_process(int(pid), age == "current", lines[start + 1 : end], balancer))
     if processes and not any(process.current for process in processes):
         raise _unreadable(balancer, "no current process")
-    return Known(file, tuple(processes), later)
+    return Known(file, tuple(processes))
 
 
 def _process(pid: int, current: bool, lines: list[str], balancer: str) -> Process:

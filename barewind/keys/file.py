@@ -161,7 +161,7 @@ def locked(path: str | Path, wait: Callable[[str], None], *, seconds: float = _W
     Raises:
         BarewindError: it does not end, or the folder is missing or not writable.
     """
-    file = Path(f"{path}.lock")
+    file = Path(path).with_name(f".{Path(path).name}.lock")
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:

@@ -13,7 +13,7 @@ from barewind.hosts.shell import run
 from barewind.keys import commands, file, plan
 from barewind.keys.facts import KnownKeys, UsageProgram
 from barewind.keys.file import KeyFile
-from barewind.keys.telling import later
+from barewind.keys.telling import outdated
 
 _TIMEOUT = 60  # seconds
 
@@ -30,13 +30,13 @@ def told(keys: str) -> Generator[FunctionCommand, None, None]:
 
     .. code:: python
 
-        told(name="Keys", keys="keys.yaml")
+        told(name="Who may ask", keys="keys.yaml")
     """
     now = known(host.get_fact(KnownKeys), host.name, "the keys")
     content = _read(keys)
     text = plan.map_text(content)
-    if now.file is not None and plan.serial(now.file[0]) > content.serial:
-        raise OperationError(later(host.name, plan.serial(now.file[0]), content.serial))
+    if problems := outdated({host.name: now}, content):
+        raise OperationError(problems[0])
     if now.file is not None and now.file[0] == text and not any(now.problems(text, {})):
         host.noop("the balancer already knows these keys")
         return
@@ -86,10 +86,10 @@ def _tell(state: State, host: Host, keys: str) -> bool:
     if answer.problem:
         return _failed(host, f"{host.name}: cannot be told its keys ({answer.problem})")
     answered = commands.read(answer.output, host.name)
-    if answered.later is not None:
+    if problems := outdated({host.name: answered}, content):
         if file.read(keys) != content:  # somebody has changed the file just now, and told the balancer first
             return _tell(state, host, keys)
-        return _failed(host, later(host.name, answered.later, content.serial))
+        return _failed(host, problems[0])
     problems = list(answered.problems(text, plan.names(content)))
     return not problems or _failed(host, f"{host.name}: {'; '.join(problems)}, although it was told")
 

@@ -38,6 +38,17 @@ def serial(text: str) -> int:
     return int(found[1]) if found else 0
 
 
+def newer(known: str, content: KeyFile) -> tuple[str, str] | None:
+    """Why a balancer with a map is not told the keys of a file, and what to do about it; None where it may be told."""
+    if (there := serial(known)) <= content.serial:
+        return None
+    return (
+        f"has the keys of serial {there}, the file here is of serial {content.serial}: with an older one revoked keys would be "
+        "good again",
+        "take the newest file (git pull); if it is lost: barewind keys sync INVENTORY --overwrite",
+    )
+
+
 def live(content: KeyFile, id: str, now: datetime) -> list[Key]:
     """The keys of an id that let somebody in, the newest last."""
     keys = [key for key in content.keys if key.id == id and key.revoked is None]

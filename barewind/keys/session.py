@@ -57,8 +57,7 @@ def key_for(site: Site, hosts: Hosts, lifetime: timedelta, say: Say) -> Iterator
     try:
         if told.errors:
             raise BarewindError("\n".join(told.errors.values()))
-        first = site.balancers[balancers[0]]
-        yield Session(made, f"http://{first.url_host}:{first.endpoint_port}")
+        yield Session(made, site.balancers[balancers[0]].endpoint_url)
     finally:
         with file.locked(site.endpoint_keys, say):
             content = plan.without(file.read(site.endpoint_keys), key.sha256)

@@ -32,25 +32,17 @@ def tell(hosts: Hosts, balancers: Collection[str], content: KeyFile, *, anyhow: 
     told = _asked(hosts, balancers, commands.tell(anyhow=anyhow), text)
     errors = dict(told.errors)
     for name, known in told.answers.items():
-        if known.later is not None:
-            errors[name] = later(name, known.later, content.serial)
+        if not anyhow and (problems := outdated({name: known}, content)):
+            errors[name] = problems[0]
         elif problems := list(known.problems(text, plan.names(content))):
             errors[name] = f"{name}: {'; '.join(problems)}, although it was told"
     return Answers({name: known for name, known in told.answers.items() if name not in errors}, errors)
 
 
 def outdated(known: Mapping[str, Known], content: KeyFile) -> list[str]:
-    """Why balancers would not be told: they have the keys of a later file."""
-    serials = {name: plan.serial(answer.file[0]) for name, answer in known.items() if answer.file is not None}
-    return [later(name, serial, content.serial) for name, serial in serials.items() if serial > content.serial]
-
-
-def later(balancer: str, serial: int, own: int) -> str:
-    """Why a balancer was not told, and what to do about it."""
-    return (
-        f"{balancer}: has the keys of serial {serial}, this file is of serial {own}: with an older one revoked keys would be "
-        "good again. Take the newest file (git pull); if it is lost: barewind keys sync INVENTORY --overwrite"
-    )
+    """Why balancers are not told: they have the keys of a later file."""
+    found = {name: plan.newer(answer.file[0], content) for name, answer in known.items() if answer.file is not None}
+    return [f"{name}: {'; '.join(problem)}" for name, problem in found.items() if problem]
 
 
 def _asked(hosts: Hosts, balancers: Collection[str], command: str, stdin: str | None = None) -> Answers[Known]:

@@ -21,7 +21,7 @@ PROGRAM = f"{PROGRAMS}/usage"
 TIMER = "barewind-usage.timer"
 NOBODY = "-"  # the id of requests without a key that is good
 
-_DIRECTORY = "/var/lib/barewind/usage"
+SUMS = "/var/lib/barewind/usage/sums"
 _UNITS = "/etc/systemd/system"
 _SERVICE = f"""\
 # Written by Barewind.
@@ -73,7 +73,7 @@ def program(retention: int) -> HostFile:
 
     + retention: days that sums are kept
     """
-    return HostFile(PROGRAM, from_template("keys/usage.sh.j2", retention=retention, directory=_DIRECTORY), mode="755")
+    return HostFile(PROGRAM, from_template("keys/usage.sh.j2", retention=retention, sums=SUMS), mode="755")
 
 
 def units() -> list[HostFile]:
@@ -102,9 +102,7 @@ def read(output: str, balancer: str) -> dict[tuple[str, str], Sum]:
     for line in lines[lines.index("@@usage:begin") + 1 : -1]:
         found = re.fullmatch(r"(\d{4}-\d\d-\d\d) (\S+)((?: \d+){7})", line)
         if not found:
-            raise BarewindError(
-                f"{balancer}: {_DIRECTORY}/sums: a line is not understood, {line[:80]!r}; look at it there"
-            )
+            raise BarewindError(f"{balancer}: {SUMS}: a line is not understood, {line[:80]!r}; look at it there")
         sums[found[1], found[2]] = Sum(*map(int, found[3].split()))
     return sums
 

@@ -330,6 +330,11 @@ class BalancerSpec(_Spec):
     cors_origins: list[Origin] = Field(default_factory=list)
     usage_retention: int = Field(default=400, ge=1, le=3660)
 
+    @property
+    def endpoint_url(self) -> str:
+        """Where clients connect, by its address."""
+        return f"http://{self.url_host}:{self.endpoint_port}"
+
 
 class MirrorSpec(_Spec):
     """The keys of a host in the group `mirrors`, which keeps the fleet's images. Its files are read on the controller."""

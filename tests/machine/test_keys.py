@@ -149,7 +149,7 @@ def test_an_older_file_makes_no_revoked_key_good_again(fleet: Site) -> None:
     for words in (("sync",), ("add", "beta"), ("rotate", "alpha/ci")):
         done = fleet.keys(*words)
         assert done.exit_code == 1
-        assert "lb1: has the keys of serial 2, this file is of serial 1" in done.stderr
+        assert "lb1: has the keys of serial 2, the file here is of serial 1" in done.stderr
         assert "git pull" in done.stderr
         assert done.stdout == ""
     assert fleet.statuses(leaked) == REFUSED

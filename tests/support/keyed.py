@@ -116,7 +116,7 @@ class Site:
         return self
 
     def of(self, inventory_file: str, data: tuple[str, ...]) -> spec.Site:
-        """Stand for `site_of`."""
+        """Stand for `endpoint_of`."""
         assert (inventory_file, data) == ("site.py", ())
         balancers = [
             HostEntry(name, ("balancers",), {"address": f"10.0.0.{8 + number}"})
@@ -147,7 +147,7 @@ def site(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator
         made = Site(folder, engine, {name: Keyed(name, folder / name) for name in names})
         monkeypatch.setattr("barewind.hosts.reach.Hosts", made.reached)
         for command in ("keys", "session"):  # pyinfra's reader of inventories would make this process cooperative
-            monkeypatch.setattr(f"barewind.cli.{command}.site_of", made.of)
+            monkeypatch.setattr(f"barewind.cli.{command}.endpoint_of", made.of)
         for lb in made.balancers.values():
             stack.callback(lb.stop)
             lb.serve(engine)

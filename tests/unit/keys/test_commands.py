@@ -82,11 +82,6 @@ def test_uses_are_those_of_all_processes() -> None:
     assert known.uses == {"alpha/ci": Use(41, 5), "beta": Use(1, 0)}
 
 
-def test_a_later_file() -> None:
-    assert read("@@keys:later 9", *FILE).later == 9
-    assert read(*FILE).later is None
-
-
 @pytest.mark.parametrize(
     "output",
     [

@@ -45,7 +45,9 @@ class Journal:
         self.path, self.shell = tmp_path / "journal", shell
         self.path.touch()
         (tmp_path / "usage").write_text(
-            usage.program(400).content.replace("$(date -u -d '-400 days' +%Y-%m-%d)", "2026-11-01")
+            usage.program(400)
+            .content.replace(usage.SUMS, f"{tmp_path}/sums/sums")
+            .replace("$(date -u -d '-400 days' +%Y-%m-%d)", "2026-11-01")
         )
         programs(
             journalctl=f"""for word; do case $word in --after-cursor=*) from=${{word#*=}} ;; esac; done
@@ -59,7 +61,7 @@ tail -n +$((${{from:-0}} + 1)) {self.path} || exit 1
             opened.writelines(f"{each}\n" for each in lines)
 
     def run(self, words: str) -> list[str]:
-        return printed(self.shell, f"BAREWIND_USAGE=$PWD/sums sh usage {words}")
+        return printed(self.shell, f"sh usage {words}")
 
     def sums(self, since: str = "2026-01-01") -> dict[tuple[str, str], Sum]:
         return usage.read("\n".join(self.run(f"show {since}")), "lb1")
@@ -137,7 +139,7 @@ def test_a_journal_that_breaks_off_counts_for_nothing_yet(journal: Journal, tmp_
     journal.run("count")
     journal.add(line())
     (tmp_path / "broken").touch()
-    done = journal.shell("BAREWIND_USAGE=$PWD/sums sh usage count")
+    done = journal.shell("sh usage count")
     assert done.returncode == 1
     assert "cannot be read to its end" in done.stderr
     (tmp_path / "broken").unlink()
@@ -158,7 +160,7 @@ def test_sums_are_for_root_alone(journal: Journal, tmp_path: Path) -> None:
     journal.add(line())
     journal.run("count")
     assert {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "sums").iterdir()} == {
-        "lock": 0o600,
+        "sums.lock": 0o600,
         "sums": 0o600,
     }
 
