@@ -31,6 +31,7 @@ from barewind.spec.names import (
     Line,
     ModelName,
     Network,
+    Origin,
     Ports,
     Registry,
     Revision,
@@ -273,6 +274,7 @@ class BalancerSpec(HostSpec):
     requests_per_client: int | None = Field(default=None, ge=2, le=65536)
     connections_per_client: int = Field(default=512, ge=1, le=8192)
     trusted_clients: list[Network] = Field(default_factory=list)
+    cors_origins: list[Origin] = Field(default_factory=list)
     usage_retention: int = Field(default=400, ge=1, le=3660)
 
     @property
