@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,31 @@ def test_many_keys(fleet: Site) -> None:
         assert len(lb.known().processes[0].entries or {}) == 2000
     assert fleet.keys("revoke", "team1999").exit_code == 0
     assert fleet.keys("list").exit_code == 0
+
+
+# --- Usage --------------------------------------------------------------------------------------------------------------------
+
+
+def test_usage_is_what_both_balancers_have_answered(fleet: Site) -> None:
+    """The program of a balancer over the lines of its own HAProxy; what is in the way of a key's name counts for nobody."""
+    good, leaked = fleet.add("alpha/ci"), fleet.add("beta")
+    assert fleet.keys("revoke", "beta").exit_code == 0
+    since = datetime.now(UTC).date()
+    for lb in fleet.balancers.values():
+        before = len(lb.lines())
+        for _ in range(3):
+            assert lb.status(good) == 200
+        assert lb.status(leaked) == 401
+        assert lb.request(good, '/v1/models?x","key":"beta').status == 200
+        assert lb.request(good, "/x%22,%22key%22:%22beta%22", method=["POST"], body="{}").status == 404
+        wait.until(lambda lb=lb, before=before: len(lb.lines()) == before + 6, 60, "a request is not logged")
+        lb.journal()
+    done = fleet.keys("usage", "--since", f"{since:%Y-%m-%d}", "--by", "id", "--json")
+    assert done.exit_code == 0, done.output
+    found = {row["id"]: (row["requests"], row["refused"], row["failed"]) for row in json.loads(done.stdout)}
+    assert found["alpha/ci"] == (8, 0, 0)
+    assert set(found) == {"alpha/ci", "-"}
+    assert found["-"] == (len(fleet.lines()) - 8, found["-"][1], 0)
 
 
 # --- Probes -----------------------------------------------------------------------------------------------------------------

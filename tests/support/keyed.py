@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from barewind.balancer.names import KEYS_MAP
 from barewind.cli.main import main
-from barewind.keys import commands
+from barewind.keys import commands, usage
 from barewind.keys.commands import Known
 from barewind.site.read import read_site
 from barewind.spec import site as spec
@@ -29,6 +30,7 @@ _ASKS = f"""
     http-request set-var(txn.token) http_auth_bearer
     http-request set-var(txn.entry) var(txn.token),sha2(256),hex,lower,map_str({KEYS_MAP})
     http-request return status 401 unless {{ var(txn.entry) -m found }}
+    http-request set-var(txn.key) var(txn.entry),field(1,:)
     http-request track-sc2 var(txn.entry),field(1,:) table keys
     default_backend engines
 backend keys
@@ -44,6 +46,7 @@ class Keyed(HAProxy):
         (path / "bin").mkdir()
         super().__init__(path, shell_in(path, path / "bin"), programs_in(path / "bin"))
         self.name = name
+        self.local |= {usage.PROGRAM: f"{path}/usage", usage.SUMS: f"{path}/sums/sums"}
 
     def serve(self, engine: FakeEngine) -> None:
         """Start before an engine."""
@@ -68,6 +71,19 @@ class Keyed(HAProxy):
     def known(self) -> Known:
         """What it knows of keys."""
         return commands.read(self.ask(commands.look()), self.name)
+
+    def lines(self) -> list[str]:
+        """What it has logged of requests."""
+        return [line for line in (re.sub(r"^<\d+>", "", line) for line in self.log()) if line.startswith("{")]
+
+    def journal(self) -> None:
+        """Have its log in a journal, and the program of a deploy there that sums it."""
+        lines = self.path / "lines"
+        lines.write_text("".join(f"{line}\n" for line in self.lines()))
+        programs_in(self.path / "bin")(journalctl=f"cat {lines}; echo '-- cursor: 1'")
+        program = self.path / "usage"
+        program.write_text(self.here(usage.program(400).content))
+        program.chmod(0o755)
 
     def reload(self) -> None:
         """Have another process take over."""
@@ -105,6 +121,10 @@ class Site:
         done = self.keys("add", id, *options)
         assert done.exit_code == 0, done.output
         return done.stdout.strip()
+
+    def lines(self) -> list[str]:
+        """What balancers have logged of requests."""
+        return [line for lb in self.balancers.values() for line in lb.lines()]
 
     def statuses(self, key: str) -> list[int]:
         """What each balancer answers a client with a key."""
@@ -146,7 +166,11 @@ def site(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator
         engine = stack.enter_context(FakeEngine())
         made = Site(folder, engine, {name: Keyed(name, folder / name) for name in names})
         monkeypatch.setattr("barewind.hosts.reach.Hosts", made.reached)
-        for command in ("keys", "session"):  # pyinfra's reader of inventories would make this process cooperative
+        for command in (
+            "keys",
+            "session",
+            "usage",
+        ):  # pyinfra's reader of inventories would make this process cooperative
             monkeypatch.setattr(f"barewind.cli.{command}.endpoint_of", made.of)
         for lb in made.balancers.values():
             stack.callback(lb.stop)
