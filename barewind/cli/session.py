@@ -10,6 +10,7 @@ import click
 
 from barewind.cli.options import data_option, endpoint_of, epilog, inventory_argument
 from barewind.cli.values import Length
+from barewind.errors import BarewindError
 
 
 @click.command(
@@ -44,5 +45,8 @@ def session(
     from barewind.keys.session import key_for
 
     with key_for(site, Hosts(inventory_file, data), expires, lambda message: click.echo(message, err=True)) as given:
-        status = subprocess.run(command, env=os.environ | given.environment, check=False).returncode
+        try:
+            status = subprocess.run(command, env=os.environ | given.environment, check=False).returncode
+        except OSError as error:
+            raise BarewindError(f"{command[0]}: cannot be run ({error.strerror}); correct the command.") from error
     ctx.exit(status if status >= 0 else 128 - status)

@@ -240,6 +240,9 @@ def test_a_command_has_a_key_for_as_long_as_it_runs(fleet: Site) -> None:
     assert fleet.statuses(made) == REFUSED
     assert file.read("keys.yaml").keys == ()
     assert fleet.keys("session", "--", "sh", "-c", "exit 7").exit_code == 7
+    lost = fleet.keys("session", "--", "no-such-program")
+    assert lost.exit_code == 1
+    assert "no-such-program: cannot be run (No such file or directory)" in lost.stderr
     assert file.read("keys.yaml").keys == ()
 
 
