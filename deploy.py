@@ -8,6 +8,7 @@ from barewind.tasks.steps import (
     drivers,
     gate,
     images,
+    keys,
     lease,
     mirror,
     preflight,
@@ -51,6 +52,7 @@ for batch in rollout.own_batches(hosts.batches):  # the steps of a host's own; i
     rollout.canary(batch)  # under real traffic
     gate.engines(batch.canaries)
 
+keys.tell()  # who may ask; before HAProxy's configuration, which names the file
 balancer.balance()  # least connections over every engine host
 rollout.keep_drained(hosts.maintenance)  # on a balancer that is new, too
 rollout.undrain_everywhere(hosts.partially_drained)  # nobody knows why some balancer drains them

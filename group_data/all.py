@@ -145,6 +145,9 @@ endpoint_paths = []  # beside those of OpenAI's and Anthropic's APIs: ["POST /v1
 # requests_per_client = 63  # at a time, of one address; default: fewer than a quarter of what the engines take (max_num_seqs)
 connections_per_client = 512  # of one address, with or without a request
 trusted_clients = []  # addresses or networks that these two do not count: the gateway or application server before us
+cors_origins = []  # web pages whose scripts may use the endpoint: ["https://chat.example.com"]
+usage_retention = 400  # days that each key's sums of requests and tokens are kept (docs/keys.md)
+# endpoint_keys = "keys.yaml"  # on the controller: SHA-256 of clients' keys, by `barewind keys`; default: beside lock_file
 
 # --- What a mirror does (hosts of the group `mirrors`); mirror_tls is above ---------------------------------------------
 

@@ -6,6 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# Of each answer, until it is logged: no client gets it.
+CODE_HEADER = "X-Barewind-Code"
+
+# Headers of answers that a script of a web page may read.
+EXPOSED = ("X-Request-Id", "Retry-After")
+
 _REQUEST, _RATE, _SERVER = "invalid_request_error", "rate_limit_error", "server_error"
 
 
@@ -23,7 +29,8 @@ class Answer:
     def line(self) -> str:
         """The words of HAProxy's `http-request return` and `http-error` behind the word itself."""
         body = json.dumps({"error": {"message": self.message, "type": self.type, "code": self.code}})
-        headers = "".join(f' hdr {name} "{value}"' for name, value in self.headers.items())
+        named = {**self.headers, CODE_HEADER: self.code}
+        headers = "".join(f' hdr {name} "{value}"' for name, value in named.items())
         return f"status {self.status} content-type application/json{headers} string '{body}'"
 
 

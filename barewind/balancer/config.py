@@ -5,6 +5,7 @@ from __future__ import annotations
 from barewind.balancer import answers
 from barewind.balancer import limits as limit
 from barewind.balancer.base_weights import base_weights
+from barewind.balancer.log import log_format
 from barewind.balancer.names import BACKEND, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, server_name
 from barewind.balancer.paths import HEALTH, passed_on
 from barewind.balancer.servers import MOST_WEIGHT, WEIGHT
@@ -52,6 +53,9 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: b
         body_of_get=answers.BODY_OF_GET,
         long_headers=answers.LONG_HEADERS,
         too_large=answers.too_large(limits.max_body),
+        code_header=answers.CODE_HEADER,
+        exposed=", ".join(answers.EXPOSED),
+        log_format=log_format(),
         too_many=answers.too_many(limits.requests_per_client),
         server_name=server_name,
         state_file=STATE_FILE,

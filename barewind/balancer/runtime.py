@@ -11,31 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from barewind.balancer.names import BACKEND, MASTER_SOCKET, STATE_PROGRAM
+from barewind.balancer.names import BACKEND, STATE_PROGRAM
+from barewind.balancer.processes import AGAIN, FUNCTIONS
 
 MARK = "@@balancer:"
 
-_TRIES, _PAUSE = 25, 0.2  # a reload takes HAProxy well under a second; seconds
-_LINE = 8000  # bytes told over one connection: HAProxy's master takes 16384 less some (tune.bufsize is the workers')
-
-# Each order is answered by a message, if something is wrong with it, and an empty line. A fingerprint is of the processes, and of
-# each server's health, what people decided about it, and its weight; a share that grows after a return (slowstart) is no change.
-_SCRIPT = """export LC_ALL=C
+# A fingerprint is of the processes, and of each server's health, what people decided about it, and its weight; a share that
+# grows after a return (slowstart) is no change.
+_SCRIPT = """FUNCTIONS
 orders='ORDERS'
 servers=$(printf '%s\\n' "$orders" | awk '{ sub(".*/", "", $3); printf "%s ", $3 }')
-say() { printf '%s\\n' "$1" | socat -t 10 -T 10 - UNIX-CONNECT:SOCKET; }
-workers() { say 'show proc' | awk '
-  /^# workers/ { age = "current"; next } /^# old workers/ { age = "old"; next } /^#/ { age = ""; next }
-  age && NF { print $1, age }'; }
-running() { case $(systemctl is-active haproxy.service) in inactive | failed | unknown) return 1 ;; esac; }
-tell() {
-  [ -n "$orders" ] || return 0
-  printf '%s\\n' "$orders" | awk -v to="@!$1 " '
-    line != "" && length(line to $0) > LINE { print line; line = "" }
-    { line = line (line == "" ? "" : "; ") to $0 }
-    END { print line }' | while IFS= read -r line; do say "$line"; done | awk -v orders="$(printf '%s\\n' "$orders" | wc -l)" '
-    { print } /^$/ { answers++ } END { if (answers != orders) print "(cut off)" }'
-}
 show() {
   say "@!$1 $2" | awk -v servers="$servers" '
     BEGIN { FS = OFS = ","; some = split(servers, names, " "); for (i in names) named[names[i]] }
@@ -69,19 +54,13 @@ while :; do
   before=$(workers)
   answers=$(printf '%s\\n' "$before" | while read -r pid age; do
     [ -n "$pid" ] && echo "MARKworker $pid $age" || continue
-    tell "$pid"
+    [ -z "$orders" ] || printf '%s\\n' "$orders" | tell "$pid"
     for command in 'show stat BACKEND 4 -1' 'show servers conn BACKEND' 'show servers state BACKEND'; do
       show "$pid" "$command"
     done
   done)
   SAVE
-  if [ -n "$before" ] && [ "$before" = "$(workers)" ]; then break; fi
-  tries=$((tries + 1))
-  if [ $tries -ge TRIES ]; then
-    echo 'HAProxy runs, but SOCKET does not tell its processes; processes it told last:' "${before:-none}" >&2
-    exit 1
-  fi
-  sleep PAUSE
+  AGAIN
 done
 printf '%s\\n' "$answers"
 [ -n "$orders" ] || echo "MARKfingerprint $(printf '%s\\n' "$answers" | fingerprint)"
@@ -103,12 +82,10 @@ def script(orders: Sequence[str] = (), *, stopped: str = "", unless: str = "") -
         "STOPPED": f"if [ -x {STATE_PROGRAM} ]; then {STATE_PROGRAM} {stopped} $servers || exit 1; fi"
         if stopped
         else ":",
-        "SOCKET": MASTER_SOCKET,
+        "FUNCTIONS": FUNCTIONS,
+        "AGAIN": AGAIN,
         "BACKEND": BACKEND,
         "MARK": MARK,
-        "TRIES": str(_TRIES),
-        "PAUSE": str(_PAUSE),
-        "LINE": str(_LINE),
         "SAVE": _SAVE if orders else ":",
         "UNLESS": unless,
         "ORDERS": "\n".join(orders),

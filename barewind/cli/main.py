@@ -15,6 +15,7 @@ from barewind.cli.deploy import deploy
 from barewind.cli.discover import discover
 from barewind.cli.doctor import doctor
 from barewind.cli.init import init
+from barewind.cli.keys import keys
 from barewind.cli.lease import lease, unlock
 from barewind.cli.lock import lock
 from barewind.cli.mirror import mirror
@@ -90,6 +91,7 @@ for _command in (
     discover,
     doctor,
     init,
+    keys,
     lease,
     lock,
     mirror,

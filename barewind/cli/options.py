@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from barewind.cli.completion import hosts, inventories, keys
+from barewind.errors import BarewindError
 from barewind.site import inventory
 from barewind.site.read import read_site
 from barewind.spec.site import Site
@@ -48,6 +49,20 @@ def site_of(inventory_file: str, data: tuple[str, ...]) -> Site:
         BarewindError: the inventory or the group data is not right.
     """
     return read_site(inventory.load(inventory_file, overrides(data)))
+
+
+def endpoint_of(inventory_file: str, data: tuple[str, ...]) -> Site:
+    """The validated site of an inventory that has balancers.
+
+    Raises:
+        BarewindError: it has none, or something is not right.
+    """
+    site = site_of(inventory_file, data)
+    if not site.balancers:
+        raise BarewindError(
+            f"{inventory_file}: no host in the group 'balancers', and keys are for their endpoint; add one."
+        )
+    return site
 
 
 def overrides(data: tuple[str, ...]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from barewind.engines import ENGINES
 from barewind.engines.base import CHAT_COMPLETIONS
 from barewind.gate.plan import BASIC, Gate, Observation
 from barewind.hosts.script import script, split
+from barewind.keys import probe as probes
 from barewind.release import history
 from barewind.release.commands import show_release
 
@@ -142,20 +143,21 @@ def read_answer(lines: list[str]) -> tuple[int, str]:
 _TIMEOUT = 60  # seconds for one token; a loaded 128B engine answers within a few
 
 
-def request(url: str, model: str, *, keyed: bool = False) -> str:
+def request(url: str, model: str, *, keyed: bool = False, probe: bool = False) -> str:
     """Shell command that asks for a chat completion of a single token; it fails unless the answer is HTTP 200.
 
     Where engines want a key of everybody (`keyed`), it is not shown: that they want it is the answer, and it fails without.
+    With `probe`, it shows the balancer that it runs on a key of its own.
     """
-    if keyed:
-        ask = f"curl -sS --noproxy '*' -o /dev/null -w '%{{http_code}}' -m {_TIMEOUT} -H 'Content-Type: application/json' "
-        ask += f"-d '{{}}' {shlex.quote(url + CHAT_COMPLETIONS)}"
-        return f'[ "$({ask})" = 401 ] && echo {KEY_WANTED}'
     body = json.dumps({"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "Say hello."}]})
-    return (
-        f"curl -sS --noproxy '*' --fail-with-body -m {_TIMEOUT} -H 'Content-Type: application/json' "
-        f"-d {shlex.quote(body)} {shlex.quote(url + CHAT_COMPLETIONS)}"
-    )
+    curl = f"curl -sS --noproxy '*' -m {_TIMEOUT} -H 'Content-Type: application/json'"
+    if keyed:
+        curl += f" -o /dev/null -w '%{{http_code}}' -d '{{}}' {shlex.quote(url + CHAT_COMPLETIONS)}"
+    else:
+        curl += f" --fail-with-body -d {shlex.quote(body)} {shlex.quote(url + CHAT_COMPLETIONS)}"
+    ask = f"{probes.HEADER} | {curl} -H @-" if probe else curl
+    wanted = f'[ "$({ask})" = 401 ] && echo {KEY_WANTED}' if keyed else ask
+    return f"( {probes.with_probe(wanted)} )" if probe else wanted
 
 
 class Answers(FactBase[bool]):
@@ -164,13 +166,14 @@ class Answers(FactBase[bool]):
     + url: base URL
     + model: name of the model as clients write it
     + keyed: whether engines want a key of everybody: then that they want it is the answer
+    + probe: whether it is a balancer, which may want a key too
     """
 
     abstract = False
     fresh = True  # an answer of now, never of a minute ago
 
-    def command(self, url: str, model: str, keyed: bool = False) -> str:
-        return script(answer=request(url, model, keyed=keyed))
+    def command(self, url: str, model: str, keyed: bool = False, probe: bool = False) -> str:
+        return script(answer=request(url, model, keyed=keyed, probe=probe))
 
     def process(self, output: list[str]) -> bool:
         answer = "\n".join(split(output).get("answer", []))

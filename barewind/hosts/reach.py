@@ -46,16 +46,23 @@ class Hosts:
         """pyinfra's, for what asks hosts in its own way."""
         return self._state
 
-    def ask(self, commands: Mapping[str, str], *, timeout: int) -> dict[str, tuple[str, str]]:
+    def ask(self, commands: Mapping[str, str], *, timeout: int, stdin: str | None = None) -> dict[str, tuple[str, str]]:
         """Output and problem of a command on each host, all run at the same time; `timeout` in seconds.
+
+        + stdin: the input of each of them
 
         Raises:
             BarewindError: a host is not in the inventory, or this process may not open enough files for so many.
         """
-        return self.ask_and_read(commands, lambda output, problem: (output, problem), timeout=timeout)
+        return self.ask_and_read(commands, lambda output, problem: (output, problem), timeout=timeout, stdin=stdin)
 
     def ask_and_read(
-        self, commands: Mapping[str, str], read: Callable[[str, str], Read], *, timeout: int
+        self,
+        commands: Mapping[str, str],
+        read: Callable[[str, str], Read],
+        *,
+        timeout: int,
+        stdin: str | None = None,
     ) -> dict[str, Read]:
         """What `read` makes of output and problem of a command on each host, as soon as that host has answered.
 
@@ -69,7 +76,7 @@ class Hosts:
         from barewind.hosts.shell import run
 
         def question(name: str) -> Read:
-            answer = run(self._state, self._host(name), commands[name], timeout=timeout)
+            answer = run(self._state, self._host(name), commands[name], timeout=timeout, stdin=stdin)
             return read(answer.output, answer.problem)
 
         raise_limit(len(commands))

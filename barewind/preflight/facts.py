@@ -11,6 +11,7 @@ from pyinfra.api import FactBase
 
 from barewind import catalog
 from barewind.balancer import maintenance
+from barewind.balancer.names import KEYS_MAP
 from barewind.checksums import VERIFIED
 from barewind.docker import daemon
 from barewind.drivers import facts as driver_facts
@@ -65,7 +66,7 @@ def of_engines(plan: EnginePlan, engines: Iterable[EngineSpec]) -> dict[str, Any
 
 def of_other(port: int) -> dict[str, Any]:
     """What `HostFacts` is to look at on a balancer or mirror that listens on a port."""
-    return {"paths": [], "engines": [(None, port)], "image": "", "weights": [], "files": []}
+    return {"paths": [], "engines": [(None, port)], "image": "", "weights": [], "files": [], "with_keys": True}
 
 
 class HostFacts(FactBase[dict[str, Any]]):
@@ -77,6 +78,7 @@ class HostFacts(FactBase[dict[str, Any]]):
     + weights: directories of weights
     + files: files of the drivers, whose content is compared
     + with_accelerators: whether the host shall have accelerators, so that these are asked about too
+    + with_keys: whether the first line of its map of clients' keys is wanted
 
     ```
     {"os": "debian 12", "machine": "x86_64", "init": "systemd", "memory_kib": 32873724, "clock": 1763779200.1,
@@ -96,7 +98,8 @@ class HostFacts(FactBase[dict[str, Any]]):
     as in the key `accelerators`, or all), and who listens on its port; the first one's
     are `listener`, and `user`, whose processes its container's are ("" for the image's own user, None without a container).
     `engine_units` are those of the engines that the host has had so far. `drained` is None but for a host in maintenance
-    (`maintenance.Maintenance`). With accelerators there is more, as in `DriverFacts`; without, `accelerators` is None.
+    (`maintenance.Maintenance`). `keys`, where it is wanted, is "" without a map. With accelerators there is more, as in
+    `DriverFacts`; without, `accelerators` is None.
     """
 
     abstract = False
@@ -109,6 +112,7 @@ class HostFacts(FactBase[dict[str, Any]]):
         weights: list[str],
         files: Sequence[str] = (),
         with_accelerators: bool = False,
+        with_keys: bool = False,
     ) -> str:
         return script(
             os='. /etc/os-release; echo "$ID $VERSION_ID"',
@@ -129,6 +133,7 @@ class HostFacts(FactBase[dict[str, Any]]):
             ssh_ports=SSH_PORTS,
             services=_SERVICES.format(containers=" ".join(engine_names(number).container for number, _ in engines)),
             ipv6="[ -e /proc/net/if_inet6 ] && echo ipv6",
+            **({"keys": f"head -n 1 {KEYS_MAP}"} if with_keys else {}),
             **(driver_facts.sections(list(files)) if with_accelerators else {"packages": packages.query(_DOCKER)}),
         )
 
@@ -168,6 +173,7 @@ class HostFacts(FactBase[dict[str, Any]]):
             "ssh_ports": sorted({int(port) for port in sections.get("ssh_ports", []) if port.isdigit()}),
             "services": _services(sections.get("services", [])),
             "ipv6": first("ipv6") == "ipv6",
+            **({"keys": first("keys") or ""} if "keys" in sections else {}),
             **(driver_facts.read(sections) if "pci" in sections else {"accelerators": None}),
         }
 

@@ -107,6 +107,7 @@ def read_site(entries: list[HostEntry]) -> Site:
         shares=agreed.share,
         step_seconds=agreed.step_seconds,
         notes=_contradictions(entries),
+        keys_file=agreed.endpoint_keys,
     )
 
 

@@ -31,6 +31,7 @@ from barewind.spec.names import (
     Line,
     ModelName,
     Network,
+    Origin,
     Ports,
     Registry,
     Revision,
@@ -273,6 +274,13 @@ class BalancerSpec(HostSpec):
     requests_per_client: int | None = Field(default=None, ge=2, le=65536)
     connections_per_client: int = Field(default=512, ge=1, le=8192)
     trusted_clients: list[Network] = Field(default_factory=list)
+    cors_origins: list[Origin] = Field(default_factory=list)
+    usage_retention: int = Field(default=400, ge=1, le=3660)
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where clients connect, by its address."""
+        return f"http://{self.url_host}:{self.endpoint_port}"
 
 
 class MirrorSpec(HostSpec):
@@ -325,6 +333,7 @@ class SiteSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     lock_file: ControllerFile = "barewind.lock.yaml"
+    endpoint_keys: ControllerFile | None = None
     catalog: Annotated[tuple[ControllerFile, ...], BeforeValidator(_in_a_tuple)] = ()
     reason: Words | None = None
     release: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_]{1,63}$"), BeforeValidator(_release_id)] | None = (

@@ -147,6 +147,15 @@ Registry = Annotated[
     str, AfterValidator(_matching(_REGISTRY, "a registry's name or address, with its port: host:5000"))
 ]
 Network = Annotated[str, AfterValidator(_network)]
+# As browsers write it (RFC 6454): small letters, a port only where it is not the scheme's own.
+Origin = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", "a web page's origin: https://chat.example.com"
+        )
+    ),
+]
 # A method and a path as clients send it: nothing that servers take for another path (//, .., %2f, a / at the end).
 EndpointPath = Annotated[
     str,

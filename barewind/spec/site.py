@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from barewind.spec.keys import BalancerSpec, EngineSpec, MirrorSpec
@@ -49,6 +50,12 @@ class Site:
     shares: tuple[int, ...] = (100,)  # percent of the requests at each step
     step_seconds: int = 300
     notes: tuple[str, ...] = ()  # what the reader of the inventory has to tell
+    keys_file: str | None = None  # where the keys of clients are, on this machine; None: beside the lock file
+
+    @property
+    def endpoint_keys(self) -> str:
+        """The file of the keys of clients, on this machine."""
+        return self.keys_file or str(Path(self.lock_file).with_name("keys.yaml"))
 
     @cached_property
     def engine_hosts(self) -> dict[str, tuple[EngineSpec, ...]]:

@@ -64,11 +64,12 @@ def endpoint() -> None:
         for model in sorted({plan.served_model_name for plan in plans}):
             answered(
                 name=f"Endpoint answers for {model}",
-                url=f"http://{spec.url_host}:{spec.endpoint_port}",  # where clients connect
+                url=spec.endpoint_url,
                 model=model,
                 unit="haproxy.service",
                 timeout=_ENDPOINT,
                 keyed=any(gates.of(plan).header is not None for plan in plans),
+                probe=True,
                 _timeout=_ENDPOINT + 120,
             )
 

@@ -13,7 +13,7 @@ from barewind.output.names import told
 from barewind.preflight.checks import Problem, check_balancer, check_engine, check_mirror, closed_services
 from barewind.site.notes import notes
 from barewind.tasks.run import fleet, host_facts, once
-from barewind.tasks.steps import drivers, images, release
+from barewind.tasks.steps import drivers, images, keys, release
 
 
 @once
@@ -57,4 +57,4 @@ def _problems() -> list[Problem]:
             problems += check_mirror(site.mirrors[name], known.facts, now=known.now)
         else:
             problems += check_balancer(name, site.balancers[name].endpoint_port, known.facts, now=known.now)
-    return problems + images.unavailable()
+    return problems + keys.outdated() + images.unavailable()

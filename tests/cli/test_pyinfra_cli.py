@@ -43,8 +43,10 @@ def test_the_whole_order_of_a_first_deploy(clone: Clone) -> None:
         ("History | It serves", gpus),
         ("Rotation | Batch 1 of 1: undrain", gpus),
         ("The batch serves", []),
-        ("Balancer | HAProxy", balancers),
+        ("Keys | Who may ask", balancers),
         ("Image | Of earlier releases", []),
+        ("Keys | Usage", balancers),
+        ("Balancer | HAProxy", balancers),
         (f"Gate | Endpoint answers for {MEDIUM}", balancers),
     ]
 
@@ -190,9 +192,9 @@ def test_the_endpoints_gate_asks_where_clients_connect(clone: Clone, address: st
     name, data = balancer()
     clone.inventory(engines=[engine(1)], balancers=[(name, data | {"address": address})])
     done = clone.pyinfra("site.py", "tasks.steps.gate.endpoint", "-y", "--debug")
-    asked = [line for line in done.stderr.splitlines() if "simulating command" in line and "@@barewind:answer" in line]
+    asked = [command for command in done.stderr.split("simulating command") if "@@barewind:answer" in command]
     assert asked
-    assert all(f"{url}/v1/chat/completions" in line for line in asked)
+    assert all(f"{url}/v1/chat/completions" in command for command in asked)
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,10 @@ def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None
                 "The batch serves",
             )
         ),
-        "Balancer | HAProxy",
+        "Keys | Who may ask",
         "Image | Of earlier releases",
+        "Keys | Usage",
+        "Balancer | HAProxy",
         *[step for step in steps if step.startswith("Gate | Endpoint")],
     ]
     for number, gpu in enumerate(GPUS, 1):

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from barewind.balancer.names import server_name
+from barewind.keys import plan
+from barewind.keys.commands import MODE
+from barewind.keys.file import KeyFile
 from barewind.lock import file as lock
 from tests.support.factories import MEDIUM, engine_spec, locked
 
@@ -81,14 +84,19 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "kernel": KERNEL,
         "shm": [str(1000 * 2**30)],
         "components": ["main"],
+        "keys": [],
     }
     return {
         LEASE["take"]: ["@@lease taken 1/2"],
         LEASE["renew"]: ["@@lease kept 1/2"],
         LEASE["release"]: ["@@lease free"],
+        "echo @@barewind:answer": sections(answer=[]),
         "state drain": rotation("drain"),
         "state ready": rotation("ready"),
         f'-n "{_FINGERPRINT}"': ["@@balancer:unchanged", "@@balancer:end"],
+        'cat > "$map.new"': [f"@@keys:file {MODE}", *plan.map_text(KeyFile()).splitlines(), "@@keys:end"],
+        "show map": sections(keys=["@@keys:end"]),
+        "barewind-usage.timer": sections(files=[], enabled=[], running=[]),
         "show proc": ["@@balancer:absent", "@@balancer:end"],
         "/etc/os-release": sections(**facts | host),
         "docker info": sections(packages=[], daemon=[], active=[], enabled=[], info=[]),
@@ -101,7 +109,6 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "echo @@barewind:state": sections(files=[], state=[], release=[]),
         "_SYSTEMD_INVOCATION_ID": sections(at=[], begin=[], phases=[], events=[]),
         "fincore": sections(files=[], resident=[], memory=[], system=[]),
-        "echo @@barewind:answer": sections(answer=[]),
         "journalctl -u barewind-engine": gate(),
         "echo @@barewind:health": sections(health=[]),  # before anything is done
         "/proc/net/if_inet6": ["ipv6"],

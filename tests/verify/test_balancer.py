@@ -55,7 +55,7 @@ def test_every_engine_is_up(balancer: Balancer) -> None:
 
 def test_completion_through_the_balancer(balancer: Balancer) -> None:
     for model in sorted({plan.served_model_name for plan in balancer.plans.values()}):
-        answer = balancer.host.run(request(f"http://127.0.0.1:{balancer.spec.endpoint_port}", model))
+        answer = balancer.host.run(request(f"http://127.0.0.1:{balancer.spec.endpoint_port}", model, probe=True))
         balancer.expect(
             is_completion(answer.stdout), f"a chat completion of {model}", answer.stdout or answer.stderr, LOG
         )

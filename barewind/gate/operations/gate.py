@@ -31,7 +31,7 @@ _RESTARTS = 2  # after these many a unit that keeps dying is given up on
 
 @operation()
 def answered(
-    url: str, model: str, unit: str, timeout: int, keyed: bool = False
+    url: str, model: str, unit: str, timeout: int, keyed: bool = False, probe: bool = False
 ) -> Generator[StringCommand, None, None]:
     """Wait until an endpoint answers a chat completion of a single token; nothing is done where it does already.
 
@@ -42,6 +42,7 @@ def answered(
     + unit: unit behind it, whose log tells why when it does not answer
     + timeout: seconds
     + keyed: whether engines want a key of everybody: then that they want it is the answer
+    + probe: whether the host is a balancer, which may want a key too: it makes one for the question
 
     **Example:**
 
@@ -49,13 +50,14 @@ def answered(
 
         answered(name="Engine answers", url="http://10.0.0.11:8000", model="mistral", unit="barewind-engine", timeout=1800)
     """
-    if known(host.get_fact(Answers, url=url, model=model, **({"keyed": True} if keyed else {})), host.name, url):
+    more = {name: True for name, wanted in (("keyed", keyed), ("probe", probe)) if wanted}
+    if known(host.get_fact(Answers, url=url, model=model, **more), host.name, url):
         host.noop(f"{url} already answers for {model}")
         return
     name = shlex.quote(unit)
     yield StringCommand(
         f"""end=$(($(date +%s) + {timeout})); why=; before=$(systemctl show -P NRestarts {name})
-while ! {{ answer=$({request(url, model, keyed=keyed)} 2>&1) && echo "$answer" | grep -qE {_GOOD}; }}; do
+while ! {{ answer=$({request(url, model, keyed=keyed, probe=probe)} 2>&1) && echo "$answer" | grep -qE {_GOOD}; }}; do
   restarts=$(($(systemctl show -P NRestarts {name}) - before)); state=$(systemctl show -P ActiveState {name})
   if [ "$state" = failed ]; then why="its unit failed"; fi
   if [ "$restarts" -ge {_RESTARTS} ]; then why="its unit was restarted $restarts times"; fi

@@ -219,6 +219,7 @@ def test_a_problem_of_many_hosts_names_five() -> None:
 SITE_WIDE = {
     # key: two values
     "lock_file": ("a.yaml", "b.yaml"),
+    "endpoint_keys": ("a.yaml", "b.yaml"),
     "reason": ("nightly", "bigger context"),
     "release": ("0123456789ab", "ba9876543210"),
     "to": ("green", "blue"),

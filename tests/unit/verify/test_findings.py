@@ -263,7 +263,7 @@ def test_every_secret_that_the_inventory_names_is_looked_for(named: tuple[tuple[
 def test_no_key_of_a_secret_is_forgotten() -> None:
     words = ("token", "secret", "passw", "credential", "key", "login")
     named_like_one = {key for key in KNOWN_KEYS if any(word in key for word in words)}
-    harmless = {"repository_keys", "max_num_batched_tokens"}  # public keys, tokens of text
+    harmless = {"repository_keys", "max_num_batched_tokens", "endpoint_keys"}  # public keys, tokens of text, SHA-256
     assert named_like_one - harmless == {*secrets.FILE_KEYS, *secrets.FILES_KEYS} - {"ssh_key"}  # which is pyinfra's
 
 
