@@ -10,14 +10,18 @@ from dataclasses import dataclass, field
 CODE_HEADER = "X-Barewind-Code"
 
 # Headers of answers that a script of a web page may read.
-EXPOSED = ("X-Request-Id", "Retry-After")
+EXPOSED = (
+    "X-Request-Id",
+    "Retry-After",
+    *(f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining")),
+)
 
 _REQUEST, _RATE, _SERVER = "invalid_request_error", "rate_limit_error", "server_error"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A status and the error in the body; `headers` beside it."""
+    """A status and the error in the body; `headers` beside it. HAProxy fills in what a message has between %[ and ]."""
 
     status: int
     message: str
@@ -31,14 +35,15 @@ class Answer:
         body = json.dumps({"error": {"message": self.message, "type": self.type, "code": self.code}})
         named = {**self.headers, CODE_HEADER: self.code}
         headers = "".join(f' hdr {name} "{value}"' for name, value in named.items())
-        return f"status {self.status} content-type application/json{headers} string '{body}'"
+        kind = "lf-string" if "%[" in body else "string"
+        return f"status {self.status} content-type application/json{headers} {kind} '{body}'"
 
 
 def _wait(seconds: int) -> dict[str, str]:
     return {"Retry-After": str(seconds)}  # OpenAI's libraries wait that long and ask again
 
 
-# HAProxy's own errors, by the words of `http-error`. 401 and 407 are for keys, which this endpoint has none of.
+# HAProxy's own errors, by the words of `http-error`. 401 and 407 are of its own users, which this endpoint has none of.
 ERRORS = (
     Answer(400, "The request is malformed.", _REQUEST, "bad_request"),
     Answer(403, "This is not allowed.", _REQUEST, "forbidden"),
@@ -59,6 +64,31 @@ NO_ENGINE = Answer(503, "No engine serves.", _SERVER, "no_engine", _wait(5))
 BODY_OF_GET = Answer(400, "A GET has no body here.", _REQUEST, "unexpected_body")
 NO_LENGTH = Answer(411, "Content-Length is needed: bodies in chunks are not taken.", _REQUEST, "length_required")
 LONG_HEADERS = Answer(431, "The headers are too long.", _REQUEST, "headers_too_large")
+
+_BEARER = {"WWW-Authenticate": "Bearer"}
+NO_KEY = Answer(401, "No valid API key was given.", _REQUEST, "invalid_api_key", _BEARER)
+EXPIRED_KEY = Answer(401, "This API key has expired.", _REQUEST, "expired_api_key", _BEARER)
+TOO_OFTEN = Answer(
+    429,
+    "%[var(txn.rate)] requests in a minute; this key may have %[var(txn.rpm)].",
+    _RATE,
+    "rate_limit_exceeded",
+    _wait(10),
+)
+TOO_PARALLEL = Answer(
+    429, "This key may have %[var(txn.parallel)] requests at a time.", _RATE, "too_many_parallel_requests", _wait(2)
+)
+TOO_MANY_TOKENS = Answer(
+    429,
+    "%[var(txn.tokens_minute)] tokens in a minute; this key may have %[var(txn.tpm)].",
+    _RATE,
+    "token_limit_exceeded",
+    _wait(10),
+)
+TOO_MANY_FAILURES = Answer(
+    429, "Too many requests of this key made an engine fail.", _RATE, "too_many_failures", _wait(10)
+)
+QUEUE_FULL = Answer(503, "Too many requests are waiting for an engine.", _SERVER, "queue_full", _wait(5))
 
 
 def no_method(*allowed: str) -> Answer:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from barewind.balancer import answers
 from barewind.balancer import limits as limit
 from barewind.balancer.base_weights import base_weights
 from barewind.balancer.log import log_format
-from barewind.balancer.names import BACKEND, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, server_name
+from barewind.balancer.names import (
+    BACKEND,
+    KEYS_MAP,
+    MASTER_SOCKET,
+    STATE_FILE,
+    STATE_PROGRAM,
+    TOKENS_PROGRAM,
+    server_name,
+)
 from barewind.balancer.paths import HEALTH, passed_on
 from barewind.balancer.servers import MOST_WEIGHT, WEIGHT
 from barewind.engines import ENGINES
 from barewind.engines.base import common_path
 from barewind.spec.keys import BalancerSpec, EngineSpec
-from barewind.templates import from_template
+from barewind.templates import from_template, text_of
 
 HAPROXY_FILE = "/etc/haproxy/haproxy.cfg"
 HAPROXY_DROP_IN = "/etc/systemd/system/haproxy.service.d/barewind.conf"
@@ -56,12 +66,29 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: b
         code_header=answers.CODE_HEADER,
         exposed=", ".join(answers.EXPOSED),
         log_format=log_format(),
+        keyed=not balancer.endpoint_open,
+        keys_map=KEYS_MAP,
+        tokens_program=TOKENS_PROGRAM,
+        tokens_sha256=sha256(tokens_program().encode()).hexdigest(),
+        failures=limit.FAILURES,
+        no_key=answers.NO_KEY,
+        expired_key=answers.EXPIRED_KEY,
+        too_often=answers.TOO_OFTEN,
+        too_parallel=answers.TOO_PARALLEL,
+        too_many_tokens=answers.TOO_MANY_TOKENS,
+        too_many_failures=answers.TOO_MANY_FAILURES,
+        queue_full=answers.QUEUE_FULL,
         too_many=answers.too_many(limits.requests_per_client),
         server_name=server_name,
         state_file=STATE_FILE,
         usual_weight=WEIGHT,
         weights=weights,
     )
+
+
+def tokens_program() -> str:
+    """The program in HAProxy that reads what answers tell of their tokens."""
+    return text_of("balancer/tokens.lua")
 
 
 def haproxy_drop_in() -> str:

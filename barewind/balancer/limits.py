@@ -30,6 +30,9 @@ CONNECTIONS = 8192  # of all clients together; each costs a balancer about 34 kB
 HEADER_TIME = 10  # seconds for the headers of a request
 SILENCE = 60  # seconds that a client may neither send what it owes nor take what it gets
 
+# Answers 500 in ten seconds that one key may have had from engines before it waits: an ordinary client has none.
+FAILURES = 4
+
 # Requests at a time of one address (IPv6: of one /64, which a single client has): fewer than a quarter of the engines' places,
 # since whoever sends a long body or takes its answer slowly holds a place for as long as it likes. No fewer than 4: what has just
 # ended is counted for a moment longer. An address that stands for many people is named in trusted_clients.

@@ -10,6 +10,7 @@ BACKEND = "engines"
 MASTER_SOCKET = "/run/haproxy-master.sock"  # of the packages' unit: Debian 12, Ubuntu 22.04 and 24.04
 STATE_FILE = "/var/lib/haproxy/barewind.state"  # root's own directory
 STATE_PROGRAM = f"{PROGRAMS}/haproxy-state"
+TOKENS_PROGRAM = "/etc/haproxy/barewind/tokens.lua"
 KEYS_MAP = "/etc/haproxy/barewind/keys.map"  # HAProxy knows the map by this path
 
 # HAProxy's names are made of letters, digits and _ . : - (invalid_char, src/tools.c). What else a host's name has, such as the

@@ -9,7 +9,7 @@ from barewind.spec.keys import FILL_PORT, BalancerSpec, EngineSpec, MirrorSpec
 from barewind.spec.site import SSH_PORT, HostEntry
 
 _MOST = 65535  # the highest port there is
-_ROLES_PORTS = ("engine_port", "weights_port", "endpoint_port", "mirror_port")
+_ROLES_PORTS = ("engine_port", "weights_port", "endpoint_port", "peers_port", "mirror_port")
 _PRIVILEGED = 1024  # below it, only a process with root's rights may listen (ip_unprivileged_port_start, Linux)
 
 
@@ -25,6 +25,8 @@ def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec) -> 
         owners[FILL_PORT] = "where the mirror is filled on its own host"
     if isinstance(spec, EngineSpec):
         owners |= _own_ports(spec)
+    if isinstance(spec, BalancerSpec) and spec.peers_port == spec.endpoint_port:
+        yield "peers_port", f"{spec.peers_port} is endpoint_port; choose another port"
     for key in _keys(spec):
         port = getattr(spec, key)
         if port in owners:
@@ -84,7 +86,7 @@ def _own_ports(spec: EngineSpec) -> dict[int, str]:
 def _keys(spec: EngineSpec | BalancerSpec | MirrorSpec) -> tuple[str, ...]:
     if isinstance(spec, EngineSpec):
         return ("engine_port", "weights_port")
-    return ("endpoint_port",) if isinstance(spec, BalancerSpec) else ("mirror_port",)
+    return ("endpoint_port", "peers_port") if isinstance(spec, BalancerSpec) else ("mirror_port",)
 
 
 def _opened(spec: EngineSpec) -> Iterator[tuple[str, str]]:

@@ -274,6 +274,9 @@ class BalancerSpec(HostSpec):
     requests_per_client: int | None = Field(default=None, ge=2, le=65536)
     connections_per_client: int = Field(default=512, ge=1, le=8192)
     trusted_clients: list[Network] = Field(default_factory=list)
+    queue_limit: int | None = Field(default=None, ge=1, le=65536)
+    peers_port: int = Field(default=8020, ge=1024, le=65535)
+    endpoint_open: bool = False
     cors_origins: list[Origin] = Field(default_factory=list)
     usage_retention: int = Field(default=400, ge=1, le=3660)
 

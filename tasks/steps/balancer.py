@@ -11,8 +11,9 @@ from barewind.balancer.config import (
     haproxy_config,
     haproxy_drop_in,
     haproxy_state_program,
+    tokens_program,
 )
-from barewind.balancer.names import STATE_PROGRAM
+from barewind.balancer.names import STATE_PROGRAM, TOKENS_PROGRAM
 from barewind.balancer.operations.haproxy import configured
 from barewind.hosts.operations import ManagedFile
 from barewind.tasks.run import balancer_spec, fleet, host_facts
@@ -32,6 +33,9 @@ def balance() -> None:
             packages=PACKAGES,
             config=ManagedFile(HAPROXY_FILE, config),
             drop_in=ManagedFile(HAPROXY_DROP_IN, haproxy_drop_in()),
-            others=[ManagedFile(STATE_PROGRAM, haproxy_state_program(), mode="755")],
+            others=[
+                ManagedFile(STATE_PROGRAM, haproxy_state_program(), mode="755"),
+                ManagedFile(TOKENS_PROGRAM, tokens_program()),
+            ],
             _timeout=_INSTALL,
         )

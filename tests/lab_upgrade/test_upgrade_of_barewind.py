@@ -30,7 +30,7 @@ CONTAINER = (
 )
 
 # What inventory/lab.py sets and the older Barewind does not know.
-LATER_KEYS = ("trusted_clients",)
+LATER_KEYS = ("endpoint_open", "trusted_clients")
 
 USER = "docker inspect -f '{{.Config.User}}' barewind-engine"
 
@@ -45,7 +45,7 @@ class Fleet:
     @property
     def now(self) -> Site:
         """The second, in the hands of this Barewind."""
-        return replace(self.second, root=ROOT)
+        return replace(self.second, root=ROOT, keys=tuple(data(endpoint_open=True)))
 
 
 @dataclass(frozen=True)

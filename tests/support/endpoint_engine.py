@@ -33,6 +33,7 @@ class FakeEngine:
     + health_seconds: until it answers about its health
     + status: of its answers to anything else; 500 where the request says "fail"
     + seconds: that it generates, in `tokens` events
+    + usage: tokens of the prompt, of the answer, and cached, that it tells at the end of an answer
     + held: it begins none of its answers until this is False
     """
 
@@ -40,6 +41,7 @@ class FakeEngine:
     status: int = 200
     seconds: float = 0.0
     tokens: int = 1
+    usage: tuple[int, int, int] | None = None
     held: bool = False
     port: int = 0
     whole: int = 0  # answers that were given to their end
@@ -111,6 +113,15 @@ class FakeEngine:
             event = "data: " + json.dumps({"choices": [{"delta": {"content": f"word {number}"}}]}) + "\n\n"
             writer.write(f"{len(event):x}\r\n{event}\r\n".encode())
             await writer.drain()
+        if self.usage is not None:
+            prompt, answer, cached = self.usage
+            told = {
+                "prompt_tokens": prompt,
+                "prompt_tokens_details": {"cached_tokens": cached},
+                "completion_tokens": answer,
+            }
+            event = "data: " + json.dumps({"choices": [], "usage": told}) + "\n\n"
+            writer.write(f"{len(event):x}\r\n{event}\r\n".encode())
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         self.whole += 1

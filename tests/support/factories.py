@@ -68,8 +68,9 @@ def lab_spec(**changes: Any) -> EngineSpec:
 
 
 def balancer_spec(**changes: Any) -> BalancerSpec:
-    """A balancer with the defaults."""
-    return BalancerSpec(**{"host": "lb1", "groups": ("balancers",), "address": "192.0.2.2"} | changes)
+    """A balancer with the defaults, but for keys: whoever reaches it may ask."""
+    values: dict[str, Any] = {"host": "lb1", "groups": ("balancers",), "address": "192.0.2.2", "endpoint_open": True}
+    return BalancerSpec(**values | changes)
 
 
 def locked(

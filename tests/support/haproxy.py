@@ -17,8 +17,14 @@ import pytest
 
 from barewind.balancer import commands as balancer
 from barewind.balancer.commands import Rotation, Wait
-from barewind.balancer.config import HAPROXY_FILE, haproxy_config, haproxy_drop_in, haproxy_state_program
-from barewind.balancer.names import KEYS_MAP, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM
+from barewind.balancer.config import (
+    HAPROXY_FILE,
+    haproxy_config,
+    haproxy_drop_in,
+    haproxy_state_program,
+    tokens_program,
+)
+from barewind.balancer.names import KEYS_MAP, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, TOKENS_PROGRAM
 from barewind.spec.keys import EngineSpec
 from lab import wait
 from tests.support.factories import balancer_spec, engine_spec
@@ -38,6 +44,7 @@ class HAProxy:
             STATE_FILE: f"{path}/state",
             HAPROXY_FILE: f"{path}/cfg",
             KEYS_MAP: f"{path}/keys.map",
+            TOKENS_PROGRAM: f"{path}/tokens.lua",
             "/run/haproxy/": f"{path}/",
             "inter 10s fastinter 2s downinter 5s": "inter 200ms",
             "chroot /var/lib/haproxy\n": f"chroot {path}/empty\n" if os.geteuid() == 0 else "\n",
@@ -60,9 +67,10 @@ class HAProxy:
     def use(self, engines: list[EngineSpec], *, ipv6: bool = True, **keys: Any) -> None:
         """Have these engines, with keys of the balancer's own."""
         self.port = free_port()
-        (self.path / "cfg").write_text(
-            self.here(haproxy_config(balancer_spec(endpoint_port=self.port, **keys), engines, ipv6=ipv6))
-        )
+        spec = balancer_spec(endpoint_port=self.port, peers_port=free_port(), **keys)
+        (self.path / "tokens.lua").write_text(tokens_program())
+        (self.path / "keys.map").touch(0o600)
+        (self.path / "cfg").write_text(self.here(haproxy_config(spec, engines, ipv6=ipv6)))
 
     def hook(self, key: str) -> None:
         """Do what the drop-in says."""

@@ -12,8 +12,9 @@ from barewind.balancer.config import (
     haproxy_config,
     haproxy_drop_in,
     haproxy_state_program,
+    tokens_program,
 )
-from barewind.balancer.names import STATE_PROGRAM, server_name
+from barewind.balancer.names import STATE_PROGRAM, TOKENS_PROGRAM, server_name
 from barewind.engines import ENGINES
 from barewind.gate.facts import is_completion, request
 from barewind.verify.hosts import Balancer
@@ -40,6 +41,7 @@ def test_drains_outlive_reloads_and_restarts(balancer: Balancer) -> None:
     for path, expected in (
         (HAPROXY_DROP_IN, haproxy_drop_in()),
         (STATE_PROGRAM, haproxy_state_program()),
+        (TOKENS_PROGRAM, tokens_program()),
     ):
         text = balancer.host.run(f"cat {path}").stdout
         balancer.expect(text == expected, f"{path} as planned", "another text", "deploy again")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from barewind.balancer.config import haproxy_config, haproxy_drop_in
+from barewind.balancer.config import haproxy_config, haproxy_drop_in, tokens_program
 from tests.support.factories import balancer_spec, engine_spec
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -18,6 +18,11 @@ EXPECTED = Path(__file__).parent / "expected"
 def test_the_whole_balancer_configuration() -> None:
     engines = [engine_spec(), engine_spec(host="gpu-h2", address="192.0.2.12")]
     assert haproxy_config(balancer_spec(), engines) == (EXPECTED / "haproxy.cfg").read_text()
+
+
+def test_the_whole_configuration_of_a_balancer_that_asks_for_keys() -> None:
+    text = haproxy_config(balancer_spec(endpoint_open=False, queue_limit=64), [engine_spec()])
+    assert text == (EXPECTED / "haproxy-keys.cfg").read_text()
 
 
 def test_a_balancers_own_settings() -> None:
@@ -67,13 +72,19 @@ def test_haproxys_state_is_saved_after_its_configuration_was_found_good_and_befo
     ]
 
 
-def test_haproxy_accepts_the_configuration(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "keys", [{}, {"endpoint_open": False, "queue_limit": 9, "cors_origins": ["https://a.example"]}]
+)
+def test_haproxy_accepts_the_configuration(tmp_path: Path, keys: dict[str, object]) -> None:
     haproxy = shutil.which("haproxy")
     if haproxy is None:
         pytest.skip(
             "haproxy is not installed: only the text was compared; every deploy runs `haproxy -c` on the balancer"
         )
-    config = haproxy_config(balancer_spec(), [engine_spec(), engine_spec(host="gpu-6", address="fd00::6")])
+    config = haproxy_config(balancer_spec(**keys), [engine_spec(), engine_spec(host="gpu-6", address="fd00::6")])
+    (tmp_path / "tokens.lua").write_text(tokens_program())
+    (tmp_path / "keys.map").touch()
+    config = config.replace("/etc/haproxy/barewind", str(tmp_path))
     config = config.replace("user haproxy\n", "").replace("group haproxy\n", "").replace("/run/haproxy", str(tmp_path))
     config = config.replace("chroot /var/lib/haproxy\n", "")
     (tmp_path / "haproxy.cfg").write_text(config)

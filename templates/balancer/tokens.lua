@@ -1,0 +1,118 @@
+-- Tokens of an answer, for the log and for limits in tokens per minute. Reads "usage" as it passes; keeps nothing of prompts
+-- or answers.
+local OVERLAP = 24      -- bytes: the mark may be split between two pieces
+local NEEDED = 1024     -- bytes after the mark that can hold its numbers
+local MARK = '"usage":'
+local WINDOW = 60       -- seconds
+
+-- Each thread has a Lua of its own (lua-load-per-thread: with lua-load, HAProxy 2.6 crashes under load) and tells its sum in a
+-- variable of the process, which the others read.
+local mine = {}         -- key id -> { window, tokens in it, tokens in the one before } of this thread
+local threads = 1
+core.register_init(function() threads = tonumber(core.get_info()["Nbthread"]) or 1 end)
+
+local function name(id, thread)
+  return "proc.tokens_" .. thread .. "_" .. id:gsub("/", "_S"):gsub("%-", "_")
+end
+
+local function add(txn, id, tokens)
+  local window = math.floor(core.now().sec / WINDOW)
+  local one = mine[id] or { window, 0, 0 }
+  if one[1] ~= window then one = { window, 0, one[1] == window - 1 and one[2] or 0 } end
+  one[2] = one[2] + tokens
+  mine[id] = one
+  txn:set_var(name(id, core.thread), one[1] .. " " .. one[2] .. " " .. one[3])
+end
+
+-- Sets txn.tokens_minute: tokens of the last minute (the window before counts by the share of it that is in that minute).
+core.register_action("tokens_minute", { "http-req" }, function(txn)
+  local id = txn:get_var("txn.key")
+  if not id then return end
+  local now = core.now()
+  local at = now.sec + now.usec / 1e6
+  local window, share = math.floor(at / WINDOW), 1 - (at % WINDOW) / WINDOW
+  local sum = 0
+  for thread = 1, threads do
+    local told = txn:get_var(name(id, thread))
+    if told then
+      local w, current, before = told:match("(%d+) (%d+) (%d+)")
+      if tonumber(w) == window then
+        sum = sum + tonumber(current) + tonumber(before) * share
+      elseif tonumber(w) == window - 1 then
+        sum = sum + tonumber(current) * share
+      end
+    end
+  end
+  txn:set_var("txn.tokens_minute", math.floor(sum))
+end, 0)
+
+local Usage = { id = "barewind usage", flags = filter.FLT_CFG_FL_HTX }
+Usage.__index = Usage
+
+function Usage:new()
+  return setmetatable({ rest = "\n", taken = "", taking = false, events = 0, tin = 0, tout = 0, told = 0 }, Usage)
+end
+
+function Usage:start_analyze(txn, channel)
+  if channel:is_resp() then filter.register_data_filter(self, channel) end
+end
+
+local function numbers(self, txn)
+  local text = self.taken
+  local prompt = text:match('"prompt_tokens":%s*(%d+)') or text:match('"input_tokens":%s*(%d+)')
+  local answer = text:match('"completion_tokens":%s*(%d+)') or text:match('"output_tokens":%s*(%d+)')
+  if prompt then self.tin = tonumber(prompt); txn:set_var("txn.tokens_in", self.tin) end
+  if answer then self.tout = tonumber(answer); txn:set_var("txn.tokens_out", self.tout) end
+  local cached = text:match('"cached_tokens":%s*(%d+)')
+  if cached then txn:set_var("txn.tokens_cached", tonumber(cached)) end
+end
+
+local function charge(self, txn)
+  local total = math.max(self.tin + self.tout, self.events)
+  if self.key and total > self.told then
+    add(txn, self.key, total - self.told)
+    self.told = total
+  end
+end
+
+function Usage:http_headers(txn, message)
+  if message.channel:is_resp() then self.key = txn:get_var("txn.key") end
+end
+
+function Usage:http_payload(txn, message)
+  local body = message:body()
+  if not body or #body == 0 then return end
+  if self.taking then
+    self.taken = self.taken .. body:sub(1, NEEDED - #self.taken)
+    numbers(self, txn)
+    self.taking = #self.taken < NEEDED
+  end
+  local text = self.rest .. body
+  local at = 1
+  while true do  -- streamed events: a floor where no usage is told, and where the client leaves early
+    local _, found = text:find("\ndata: {", at, true)
+    if not found then break end
+    if found > #self.rest then self.events = self.events + 1 end
+    at = found
+  end
+  at = 1
+  while true do
+    local _, found = text:find(MARK, at, true)
+    if not found then break end
+    if text:find("^%s*{", found + 1) or found == #text then
+      self.taken, self.taking = text:sub(found + 1, found + NEEDED), true
+      numbers(self, txn)
+    end
+    at = found + 1
+  end
+  self.rest = text:sub(-OVERLAP)
+  if self.events - self.told >= 64 then charge(self, txn) end
+end
+
+function Usage:end_analyze(txn, channel)
+  if not channel:is_resp() then return end
+  txn:set_var("txn.events", self.events)
+  charge(self, txn)
+end
+
+core.register_filter("usage", Usage, function(self, args) return self end)
