@@ -6,12 +6,13 @@ from barewind.balancer import answers
 from barewind.balancer import limits as limit
 from barewind.balancer.base_weights import base_weights
 from barewind.balancer.log import log_format
-from barewind.balancer.names import BACKEND, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, server_name
+from barewind.balancer.names import BACKEND, ENDPOINT_PEM, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, server_name
 from barewind.balancer.paths import HEALTH, passed_on
 from barewind.balancer.servers import MOST_WEIGHT, WEIGHT
 from barewind.engines import ENGINES
 from barewind.engines.base import common_path
 from barewind.spec.keys import BalancerSpec, EngineSpec
+from barewind.spec.values import url_host
 from barewind.templates import from_template
 
 HAPROXY_FILE = "/etc/haproxy/haproxy.cfg"
@@ -34,6 +35,7 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: b
         balancer=balancer,
         engines=engines,
         ipv6=ipv6,
+        tls=f" ssl crt {ENDPOINT_PEM} alpn h2,http/1.1 ssl-min-ver TLSv1.2" if balancer.endpoint_tls else "",
         limits=limits,
         connections=limit.CONNECTIONS,
         buffer=limit.BUFFER,
@@ -62,6 +64,16 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: b
         usual_weight=WEIGHT,
         weights=weights,
     )
+
+
+def curl_options(balancer: BalancerSpec) -> tuple[str, ...]:
+    """Options with which curl, on the balancer itself, reaches its own endpoint by the name that clients use. It trusts the
+    balancer's own certificate and no other: who issued it, a balancer need not know."""
+    if balancer.endpoint_name is None:
+        return ()
+    port = balancer.endpoint_port
+    there = "--connect-to", f"{url_host(balancer.endpoint_name)}:{port}:{balancer.url_host}:{port}"
+    return ("--cacert", ENDPOINT_PEM, *there) if balancer.endpoint_tls else there
 
 
 def haproxy_drop_in() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from barewind import catalog
+from barewind.balancer import certificate
 from barewind.catalog.docker import docker
 from barewind.docker.daemon import DockerDaemon, image_directory
 from barewind.drivers import checks, foreign
@@ -16,7 +17,7 @@ from barewind.hosts.problem import Problem as Problem
 from barewind.plan.engine import EnginePlan
 from barewind.plan.names import engine_names
 from barewind.release.unit import FIRST_CLOSED, open_ports
-from barewind.spec.keys import EngineSpec, MirrorSpec
+from barewind.spec.keys import BalancerSpec, EngineSpec, MirrorSpec
 from barewind.spec.site import numbers
 from barewind.versions import older
 
@@ -91,9 +92,14 @@ def closed_services(plan: EnginePlan, facts: dict[str, Any], ssh_ports: Collecti
     ]
 
 
-def check_balancer(host: str, port: int, facts: dict[str, Any], *, now: float) -> list[Problem]:
-    """Every problem of a balancer host."""
-    return check_system(host, facts, now=now) + _check_port(host, "endpoint_port", port, "haproxy", facts["listener"])
+def check_balancer(spec: BalancerSpec, facts: dict[str, Any], *, now: float) -> list[Problem]:
+    """Every problem of a balancer host, and of the certificate that it shall show."""
+    problems = check_system(spec.host, facts, now=now)
+    problems += _check_port(spec.host, "endpoint_port", spec.endpoint_port, "haproxy", facts["listener"])
+    for problem in certificate.problems(spec):
+        finding, _, remedy = problem.rpartition("; ")
+        problems.append(Problem(spec.host, finding, remedy))
+    return problems
 
 
 def check_mirror(spec: MirrorSpec, facts: dict[str, Any], *, now: float) -> list[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
+from barewind.balancer import certificate
 from barewind.balancer.config import (
     HAPROXY_DROP_IN,
     HAPROXY_FILE,
@@ -13,6 +14,7 @@ from barewind.balancer.config import (
     haproxy_state_program,
 )
 from barewind.balancer.names import STATE_PROGRAM
+from barewind.balancer.operations.certificate import certified, uncertified
 from barewind.balancer.operations.haproxy import configured
 from barewind.hosts.operations import ManagedFile
 from barewind.tasks.run import balancer_spec, fleet, host_facts
@@ -27,6 +29,9 @@ def balance() -> None:
     spec, facts = balancer_spec(), host_facts()[host.name].facts
     if spec is not None and facts is not None:
         config = haproxy_config(spec, list(fleet().site.engines.values()), ipv6=facts["ipv6"])
+        shown = certificate.read(spec)
+        if shown is not None:
+            certified(name="Certificate", certificate=shown)  # before the configuration, which names its file
         configured(
             name="HAProxy",
             packages=PACKAGES,
@@ -35,3 +40,5 @@ def balance() -> None:
             others=[ManagedFile(STATE_PROGRAM, haproxy_state_program(), mode="755")],
             _timeout=_INSTALL,
         )
+        if shown is None:
+            uncertified(name="Certificate")

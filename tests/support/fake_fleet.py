@@ -95,6 +95,7 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "state ready": rotation("ready"),
         f'-n "{_FINGERPRINT}"': ["@@balancer:unchanged", "@@balancer:end"],
         'cat > "$map.new"': [f"@@keys:file {MODE}", *plan.map_text(KeyFile()).splitlines(), "@@keys:end"],
+        "show ssl cert": sections(files=[], shown=[]),
         "show map": sections(keys=["@@keys:end"]),
         "barewind-usage.timer": sections(files=[], enabled=[], running=[]),
         "show proc": ["@@balancer:absent", "@@balancer:end"],

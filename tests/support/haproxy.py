@@ -18,7 +18,7 @@ import pytest
 from barewind.balancer import commands as balancer
 from barewind.balancer.commands import Rotation, Wait
 from barewind.balancer.config import HAPROXY_FILE, haproxy_config, haproxy_drop_in, haproxy_state_program
-from barewind.balancer.names import KEYS_MAP, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM
+from barewind.balancer.names import ENDPOINT_PEM, KEYS_MAP, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM
 from barewind.spec.keys import EngineSpec
 from lab import wait
 from tests.support.factories import balancer_spec, engine_spec
@@ -38,6 +38,7 @@ class HAProxy:
             STATE_FILE: f"{path}/state",
             HAPROXY_FILE: f"{path}/cfg",
             KEYS_MAP: f"{path}/keys.map",
+            ENDPOINT_PEM: f"{path}/endpoint.pem",
             "/run/haproxy/": f"{path}/",
             "inter 10s fastinter 2s downinter 5s": "inter 200ms",
             "chroot /var/lib/haproxy\n": f"chroot {path}/empty\n" if os.geteuid() == 0 else "\n",

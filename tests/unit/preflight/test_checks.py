@@ -10,7 +10,7 @@ from barewind.balancer.maintenance import Maintenance
 from barewind.docker import daemon
 from barewind.preflight.checks import Problem, check_balancer, check_engine, closed_services
 from tests.support.accelerator_hosts import bare, h200_hgx, mi300x
-from tests.support.factories import GIB, engine_spec, lab_spec, plan
+from tests.support.factories import GIB, balancer_spec, engine_spec, lab_spec, plan
 
 NOW = 1_763_779_200.0
 DATA, DOCKER, CONTAINERD = "/var/lib/barewind", "/var/lib/docker", "/var/lib/containerd"
@@ -66,7 +66,7 @@ def problems(spec: Any = None, **changes: Any) -> list[tuple[str, str]]:
 
 def test_a_host_in_order_has_no_problem() -> None:
     assert problems() == []
-    assert check_balancer("lb1", 8000, facts(accelerators=None, disks={}, memory_kib=2**20), now=NOW) == []
+    assert check_balancer(balancer_spec(), facts(accelerators=None, disks={}, memory_kib=2**20), now=NOW) == []
 
 
 @pytest.mark.parametrize("system", ["debian 12", "debian 13", "ubuntu 22.04", "ubuntu 24.04", "ubuntu 26.04"])
@@ -97,7 +97,7 @@ def test_supported_systems(system: str) -> None:
 )
 def test_system(changes: dict[str, Any], finding: str, remedy: str) -> None:
     assert problems(**changes) == [(finding, remedy)]
-    assert check_balancer("lb1", 8000, facts(**changes), now=NOW) == [Problem("lb1", finding, remedy)]
+    assert check_balancer(balancer_spec(), facts(**changes), now=NOW) == [Problem("lb1", finding, remedy)]
 
 
 @pytest.mark.parametrize("skew", [-30, 30])
@@ -240,9 +240,23 @@ def test_port() -> None:
 
 
 def test_port_of_a_balancer() -> None:
-    assert check_balancer("lb1", 80, facts(listener="haproxy"), now=NOW) == []
-    assert check_balancer("lb1", 80, facts(listener="nginx"), now=NOW) == [
+    spec = balancer_spec(endpoint_port=80)
+    assert check_balancer(spec, facts(listener="haproxy"), now=NOW) == []
+    assert check_balancer(spec, facts(listener="nginx"), now=NOW) == [
         Problem("lb1", "port 80 is taken by 'nginx'", "stop it or choose another 'endpoint_port'")
+    ]
+
+
+def test_the_certificate_of_a_balancer() -> None:
+    files = {"endpoint_certificate": "/nowhere/a.pem", "endpoint_key": "/nowhere/a.key"}
+    spec = balancer_spec(endpoint_tls=True, endpoint_name="llm.example.com", **files)
+    assert check_balancer(spec, facts(), now=NOW) == [
+        Problem("lb1", "endpoint_certificate /nowhere/a.pem: No such file or directory", "correct the key."),
+        Problem(
+            "lb1",
+            "endpoint_key /nowhere/a.key: No such file or directory",
+            "write the secret to it, or correct the key.",
+        ),
     ]
 
 
