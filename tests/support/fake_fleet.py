@@ -84,6 +84,7 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "kernel": KERNEL,
         "shm": [str(1000 * 2**30)],
         "components": ["main"],
+        "haproxy": [],
         "keys": [],
     }
     return {

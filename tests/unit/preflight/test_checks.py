@@ -39,6 +39,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "weights_present": [],
         "packages": {},
         "foreign": [],
+        "haproxy": "2.6.12",
         "accelerators": h200_hgx(),
     } | changes
 
@@ -245,6 +246,24 @@ def test_port_of_a_balancer() -> None:
     assert check_balancer(spec, facts(listener="nginx"), now=NOW) == [
         Problem("lb1", "port 80 is taken by 'nginx'", "stop it or choose another 'endpoint_port'")
     ]
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "refused"),
+    [
+        ("debian 12", "2.6.12", None),
+        ("debian 12", None, None),
+        ("ubuntu 24.04", "2.10.1", None),
+        ("ubuntu 22.04", "2.8.5", None),
+        ("ubuntu 22.04", "2.4.24", "2.4.24"),
+        ("ubuntu 22.04", None, "2.4"),
+        ("debian 12", "2.5.1", "2.5.1"),
+    ],
+)
+def test_an_old_haproxy_is_refused_with_the_way_out(system: str, version: str | None, refused: str | None) -> None:
+    found = check_balancer(balancer_spec(), facts(os=system, haproxy=version), now=NOW)
+    assert [problem.finding for problem in found] == ([f"HAProxy {refused} is older than 2.6"] if refused else [])
+    assert all("ppa:vbernat/haproxy-2.8" in problem.remedy for problem in found)
 
 
 def test_the_certificate_of_a_balancer() -> None:
