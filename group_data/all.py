@@ -138,6 +138,10 @@ keep_releases = 3  # releases whose images stay, on hosts and in the mirror, for
 # --- What a balancer does (hosts of the group `balancers`) -------------------------------------------------------------
 
 endpoint_port = 8000
+endpoint_tls = False  # False: plain HTTP
+# endpoint_name = "llm.example.com"  # the name or address by which clients connect, for which the certificate must be
+# endpoint_certificate = "tls/endpoint.pem"  # on the controller, PEM, with the chain; renewed there, the next deploy brings it
+# endpoint_key = "tls/endpoint.key"  # on the controller, PEM, mode 0600
 stream_timeout = 2100  # seconds an engine may stay silent: longer than the longest generation's pauses (a client: 60)
 queue_timeout = 60  # seconds a request may wait while every engine has max_num_seqs of them; then 503
 endpoint_paths = []  # beside those of OpenAI's and Anthropic's APIs: ["POST /v1/embeddings"]; none of an engine's inside

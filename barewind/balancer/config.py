@@ -10,6 +10,7 @@ from barewind.balancer.base_weights import base_weights
 from barewind.balancer.log import log_format
 from barewind.balancer.names import (
     BACKEND,
+    ENDPOINT_PEM,
     KEYS_MAP,
     MASTER_SOCKET,
     STATE_FILE,
@@ -22,6 +23,7 @@ from barewind.balancer.servers import MOST_WEIGHT, WEIGHT
 from barewind.engines import ENGINES
 from barewind.engines.base import common_path
 from barewind.spec.keys import BalancerSpec, EngineSpec
+from barewind.spec.values import url_host
 from barewind.templates import from_template, text_of
 
 HAPROXY_FILE = "/etc/haproxy/haproxy.cfg"
@@ -44,6 +46,7 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: b
         balancer=balancer,
         engines=engines,
         ipv6=ipv6,
+        tls=f" ssl crt {ENDPOINT_PEM} alpn h2,http/1.1 ssl-min-ver TLSv1.2" if balancer.endpoint_tls else "",
         limits=limits,
         connections=limit.CONNECTIONS,
         buffer=limit.BUFFER,
@@ -89,6 +92,16 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: b
 def tokens_program() -> str:
     """The program in HAProxy that reads what answers tell of their tokens."""
     return text_of("balancer/tokens.lua")
+
+
+def curl_options(balancer: BalancerSpec) -> tuple[str, ...]:
+    """Options with which curl, on the balancer itself, reaches its own endpoint by the name that clients use. It trusts the
+    balancer's own certificate and no other: who issued it, a balancer need not know."""
+    if balancer.endpoint_name is None:
+        return ()
+    port = balancer.endpoint_port
+    there = "--connect-to", f"{url_host(balancer.endpoint_name)}:{port}:{balancer.url_host}:{port}"
+    return ("--cacert", ENDPOINT_PEM, *there) if balancer.endpoint_tls else there
 
 
 def haproxy_drop_in() -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pyinfra.api import FactBase
 
+from barewind.balancer import renewal
 from barewind.hosts import packages
 from barewind.hosts.packages import query
 from barewind.hosts.script import FILES, quoted, read_files, script, split
@@ -47,3 +48,24 @@ class HaproxyHost(FactBase[dict[str, Any]]):
             "needs_reload": sections.get("reload") == ["yes"],
             "drop_ins": " ".join(sections.get("drop_ins", [])).split(),
         }
+
+
+class EndpointCertificate(FactBase[dict[str, Any]]):
+    """The certificate of the endpoint, in its file and as HAProxy shows it.
+
+    + path: the file
+
+    ```
+    {"files": {...}, "shown": None | Shown(...)}
+    ```
+    `shown`: see `balancer.renewal.Shown`; None where HAProxy shows no certificate, or does not run.
+    """
+
+    abstract = False
+
+    def command(self, path: str) -> str:
+        return script(files=FILES % quoted([path]), shown=f"( {renewal.look()} )")
+
+    def process(self, output: list[str]) -> dict[str, Any]:
+        sections = split(output)
+        return {"files": read_files(sections.get("files", [])), "shown": renewal.read(sections.get("shown", []))}

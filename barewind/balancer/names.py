@@ -12,6 +12,7 @@ STATE_FILE = "/var/lib/haproxy/barewind.state"  # root's own directory
 STATE_PROGRAM = f"{PROGRAMS}/haproxy-state"
 TOKENS_PROGRAM = "/etc/haproxy/barewind/tokens.lua"
 KEYS_MAP = "/etc/haproxy/barewind/keys.map"  # HAProxy knows the map by this path
+ENDPOINT_PEM = "/etc/haproxy/barewind/endpoint.pem"  # certificate, chain and key; by this path too
 
 # HAProxy's names are made of letters, digits and _ . : - (invalid_char, src/tools.c). What else a host's name has, such as the
 # @ and / of pyinfra's connectors, is written as its number; so is a _ that would look like the beginning of one.

@@ -208,7 +208,7 @@ def _in_the_way(hosts: Hosts, proposal: Proposal) -> list[Problem]:
         elif name in plans:
             problems += check_engine(plans[name], facts, now=now)
         else:
-            problems += check_balancer(name, site.balancers[name].endpoint_port, facts, now=now)
+            problems += check_balancer(site.balancers[name], facts, now=now)
     return problems
 
 

@@ -16,6 +16,7 @@ from barewind.doctor.finding import Finding, State, lines
 from barewind.errors import BarewindError
 from barewind.site import inventory
 from barewind.site.read import read_site
+from barewind.spec.keys import BalancerSpec
 from barewind.spec.site import HostEntry
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def doctor(ctx: click.Context, inventory_file: str | None, data: tuple[str, ...]
     if inventory_file is not None:
         entries = inventory.load(inventory_file, overrides(data))
         addresses = {entry.name: str(entry.data.get("ssh_hostname") or entry.name) for entry in entries}
-        findings += checks.keys(_problem(entries))
+        problem, balancers = _read(entries)
+        findings += [*checks.keys(problem), *checks.certificates(balancers)]
     findings = [*checks.controller(controller.read(), len(addresses), addresses), *findings]
     if inventory_file is not None:
         findings += checks.hosts(_ask(inventory_file, data, list(addresses)), addresses)
@@ -58,13 +60,12 @@ def doctor(ctx: click.Context, inventory_file: str | None, data: tuple[str, ...]
     ctx.exit(int(any(each.state == State.WRONG for each in findings)))
 
 
-def _problem(entries: list[HostEntry]) -> str:
-    """What is not right about the keys of group data; "" if all are."""
+def _read(entries: list[HostEntry]) -> tuple[str, dict[str, BalancerSpec]]:
+    """What is not right about the keys of group data; "" if all are, and then the balancers."""
     try:
-        read_site(entries)
+        return "", read_site(entries).balancers
     except BarewindError as error:
-        return str(error)
-    return ""
+        return str(error), {}
 
 
 def _ask(inventory_file: str, data: tuple[str, ...], names: list[str]) -> dict[str, HostAnswer]:

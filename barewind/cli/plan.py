@@ -10,6 +10,7 @@ import click
 from pydantic_core import to_json
 from rich.console import Console
 
+from barewind.balancer import certificate
 from barewind.balancer.limits import limits
 from barewind.cli.compare import compare
 from barewind.cli.completion import hosts as host_names
@@ -90,6 +91,8 @@ def plan(
     if only is not None:
         plans = {spec.name: plans[spec.name] for spec in site.engine_hosts[only]}
     found = {name: problems(host_plan) for name, host_plan in plans.items()}
+    if only is None:
+        found |= {name: certificate.problems(spec) for name, spec in site.balancers.items()}
     if json_too:
         documents = [as_json(host_plan, found[name]) for name, host_plan in plans.items()]
         # A fifth of the time that Python's own takes: plans of a thousand hosts are 20 MB.
@@ -140,7 +143,7 @@ def _show(plans: dict[str, EnginePlan], site: Site) -> None:
     for name, spec in site.balancers.items():
         most = limits(spec, list(site.engines.values()))
         show(
-            f"\n{name}: balancer on port {spec.endpoint_port}, least connections over {len(site.engines)} engines\n"
+            f"\n{name}: balancer at {spec.endpoint_url}, least connections over {len(site.engines)} engines\n"
             f"limits  a body: {most.max_body / 2**20:.1f} MiB; one address: {most.requests_per_client} requests at a time"
         )
     for difference in between.differences(site):

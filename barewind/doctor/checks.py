@@ -7,12 +7,14 @@ from pathlib import PurePath
 from statistics import median
 from typing import TYPE_CHECKING
 
+from barewind.balancer import certificate
 from barewind.doctor.controller import Controller
 from barewind.doctor.finding import Finding, State
 from barewind.hosts.files_limit import needed
 from barewind.hosts.remedies import known_remedy
 from barewind.preflight.checks import CLOCK_TOLERANCE
 from barewind.secrets import concealed
+from barewind.spec.keys import BalancerSpec
 
 if TYPE_CHECKING:
     from barewind.doctor.commands import HostAnswer
@@ -46,6 +48,24 @@ def keys(problem: str) -> Iterator[Finding]:
         yield Finding("group data", State.WRONG, line)
     if len(told) > _TOLD:
         yield Finding("group data", State.WRONG, f"{len(told) - _TOLD} more", "see: barewind plan INVENTORY")
+
+
+def certificates(balancers: Mapping[str, BalancerSpec]) -> Iterator[Finding]:
+    """Findings about the certificates that balancers shall show, by their files."""
+    told: set[tuple[object, ...]] = set()
+    for spec in balancers.values():
+        files = spec.endpoint_name, spec.endpoint_certificate, spec.endpoint_key
+        if not spec.endpoint_tls or files in told:
+            continue
+        told.add(files)
+        problems, soon = certificate.problems(spec), certificate.soon(spec)
+        for problem in problems:
+            finding, _, remedy = problem.rpartition("; ")
+            yield Finding("certificate", State.WRONG, finding, remedy)
+        if soon:
+            yield Finding("certificate", State.LOOK, f"{spec.endpoint_certificate} {soon}", "renew it, and deploy")
+        elif not problems:
+            yield Finding("certificate", State.OK, f"{spec.endpoint_certificate} is good for {spec.endpoint_name}")
 
 
 def hosts(answers: Mapping[str, HostAnswer], addresses: Mapping[str, str]) -> Iterator[Finding]:

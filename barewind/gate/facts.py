@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from pyinfra.api import FactBase
@@ -143,14 +144,15 @@ def read_answer(lines: list[str]) -> tuple[int, str]:
 _TIMEOUT = 60  # seconds for one token; a loaded 128B engine answers within a few
 
 
-def request(url: str, model: str, *, keyed: bool = False, probe: bool = False) -> str:
+def request(url: str, model: str, *, keyed: bool = False, probe: bool = False, through: Sequence[str] = ()) -> str:
     """Shell command that asks for a chat completion of a single token; it fails unless the answer is HTTP 200.
 
     Where engines want a key of everybody (`keyed`), it is not shown: that they want it is the answer, and it fails without.
     With `probe`, it shows the balancer that it runs on a key of its own.
     """
     body = json.dumps({"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "Say hello."}]})
-    curl = f"curl -sS --noproxy '*' -m {_TIMEOUT} -H 'Content-Type: application/json'"
+    curl = shlex.join(["curl", "-sS", "--noproxy", "*", *through])
+    curl += f" -m {_TIMEOUT} -H 'Content-Type: application/json'"
     if keyed:
         curl += f" -o /dev/null -w '%{{http_code}}' -d '{{}}' {shlex.quote(url + CHAT_COMPLETIONS)}"
     else:
@@ -167,13 +169,16 @@ class Answers(FactBase[bool]):
     + model: name of the model as clients write it
     + keyed: whether engines want a key of everybody: then that they want it is the answer
     + probe: whether it is a balancer, which may want a key too
+    + through: options of curl by which it gets there
     """
 
     abstract = False
     fresh = True  # an answer of now, never of a minute ago
 
-    def command(self, url: str, model: str, keyed: bool = False, probe: bool = False) -> str:
-        return script(answer=request(url, model, keyed=keyed, probe=probe))
+    def command(
+        self, url: str, model: str, keyed: bool = False, probe: bool = False, through: Sequence[str] = ()
+    ) -> str:
+        return script(answer=request(url, model, keyed=keyed, probe=probe, through=through))
 
     def process(self, output: list[str]) -> bool:
         answer = "\n".join(split(output).get("answer", []))

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from barewind import catalog
+from barewind.balancer import certificate
 from barewind.catalog.docker import docker
 from barewind.docker.daemon import DockerDaemon, image_directory
 from barewind.drivers import checks, foreign
@@ -16,7 +17,7 @@ from barewind.hosts.problem import Problem as Problem
 from barewind.plan.engine import EnginePlan
 from barewind.plan.names import engine_names
 from barewind.release.unit import FIRST_CLOSED, open_ports
-from barewind.spec.keys import EngineSpec, MirrorSpec
+from barewind.spec.keys import BalancerSpec, EngineSpec, MirrorSpec
 from barewind.spec.site import numbers
 from barewind.versions import older
 
@@ -27,6 +28,8 @@ _UNPACKED = (
 )
 _CONTAINERD_STORE = "29"  # the first Docker Engine that keeps images with containerd where it is installed anew
 _ZSTD = "23.0"  # the first Docker Engine that unpacks layers of zstd (its release notes)
+_OLDEST_HAPROXY = "2.6"
+_HAPROXY_OF = {"ubuntu 22.04": "2.4"}  # systems whose own is older
 _OLDEST_DOCKER = 20  # the first major release with --pull on `docker run`, which the unit uses
 _SPARE = 2 * 2**30  # bytes left free for logs and caches
 _GIB = 2**30
@@ -91,9 +94,30 @@ def closed_services(plan: EnginePlan, facts: dict[str, Any], ssh_ports: Collecti
     ]
 
 
-def check_balancer(host: str, port: int, facts: dict[str, Any], *, now: float) -> list[Problem]:
-    """Every problem of a balancer host."""
-    return check_system(host, facts, now=now) + _check_port(host, "endpoint_port", port, "haproxy", facts["listener"])
+def check_balancer(spec: BalancerSpec, facts: dict[str, Any], *, now: float) -> list[Problem]:
+    """Every problem of a balancer host, and of the certificate that it shall show."""
+    problems = check_system(spec.host, facts, now=now)
+    problems += _check_port(spec.host, "endpoint_port", spec.endpoint_port, "haproxy", facts["listener"])
+    problems += _check_haproxy(spec.host, facts)
+    for problem in certificate.problems(spec):
+        finding, _, remedy = problem.rpartition("; ")
+        problems.append(Problem(spec.host, finding, remedy))
+    return problems
+
+
+def _check_haproxy(host: str, facts: dict[str, Any]) -> list[Problem]:
+    """The problem of a HAProxy that does not know what our configuration says. Where none is to be seen, the system tells."""
+    version = facts["haproxy"] or _HAPROXY_OF.get(facts["os"] or "")
+    if version is None or not older(version, _OLDEST_HAPROXY):
+        return []
+    return [
+        Problem(
+            host,
+            f"HAProxy {version} is older than {_OLDEST_HAPROXY}",
+            "balance on Debian 12, Ubuntu 24.04 or newer; or have a newer one on Ubuntu 22.04 first: "
+            "add-apt-repository ppa:vbernat/haproxy-2.8 && apt install haproxy=2.8.*",
+        )
+    ]
 
 
 def check_mirror(spec: MirrorSpec, facts: dict[str, Any], *, now: float) -> list[Problem]:

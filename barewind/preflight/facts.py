@@ -42,6 +42,11 @@ SSH_PORTS = (
     """ss -Hltnp | sed -n 's/.*:\\([0-9]*\\) .*"sshd",pid=\\([0-9]*\\).*/\\1 \\2/p' | while read -r port p; do """
     "grep -q '^PPid:[^0-9]*1$' /proc/$p/status && echo $port; done; true"
 )
+# Of a host that has none yet: what a deploy would install.
+_HAPROXY = (
+    "{ haproxy -v || apt-cache policy haproxy; } | sed -nE "
+    "'s/^HA-?Proxy version ([0-9][0-9.]*[0-9]).*/\\1/p; s/^ *Candidate: ([0-9][0-9.]*[0-9]).*/\\1/p' | head -n 1"
+)
 # What others may have on the host: port and name of each process that listens for more than the host itself.
 _SERVICES = (
     'id=$(docker inspect -f "{{{{.Id}}}}" {containers} 2>/dev/null | paste -sd"|"); '
@@ -66,7 +71,8 @@ def of_engines(plan: EnginePlan, engines: Iterable[EngineSpec]) -> dict[str, Any
 
 def of_other(port: int) -> dict[str, Any]:
     """What `HostFacts` is to look at on a balancer or mirror that listens on a port."""
-    return {"paths": [], "engines": [(None, port)], "image": "", "weights": [], "files": [], "with_keys": True}
+    of_balancers = {"with_keys": True, "with_haproxy": True}
+    return {"paths": [], "engines": [(None, port)], "image": "", "weights": [], "files": [], **of_balancers}
 
 
 class HostFacts(FactBase[dict[str, Any]]):
@@ -78,6 +84,7 @@ class HostFacts(FactBase[dict[str, Any]]):
     + weights: directories of weights
     + files: files of the drivers, whose content is compared
     + with_accelerators: whether the host shall have accelerators, so that these are asked about too
+    + with_haproxy: whether HAProxy's version is wanted
     + with_keys: whether the first line of its map of clients' keys is wanted
 
     ```
@@ -113,6 +120,7 @@ class HostFacts(FactBase[dict[str, Any]]):
         files: Sequence[str] = (),
         with_accelerators: bool = False,
         with_keys: bool = False,
+        with_haproxy: bool = False,
     ) -> str:
         return script(
             os='. /etc/os-release; echo "$ID $VERSION_ID"',
@@ -133,6 +141,7 @@ class HostFacts(FactBase[dict[str, Any]]):
             ssh_ports=SSH_PORTS,
             services=_SERVICES.format(containers=" ".join(engine_names(number).container for number, _ in engines)),
             ipv6="[ -e /proc/net/if_inet6 ] && echo ipv6",
+            **({"haproxy": _HAPROXY} if with_haproxy else {}),
             **({"keys": f"head -n 1 {KEYS_MAP}"} if with_keys else {}),
             **(driver_facts.sections(list(files)) if with_accelerators else {"packages": packages.query(_DOCKER)}),
         )
@@ -173,6 +182,7 @@ class HostFacts(FactBase[dict[str, Any]]):
             "ssh_ports": sorted({int(port) for port in sections.get("ssh_ports", []) if port.isdigit()}),
             "services": _services(sections.get("services", [])),
             "ipv6": first("ipv6") == "ipv6",
+            **({"haproxy": first("haproxy")} if "haproxy" in sections else {}),
             **({"keys": first("keys") or ""} if "keys" in sections else {}),
             **(driver_facts.read(sections) if "pci" in sections else {"accelerators": None}),
         }

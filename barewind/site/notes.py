@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from barewind import catalog
+from barewind.balancer import certificate
 from barewind.engines.candidate import with_engine_args
 from barewind.output.names import fold
 from barewind.site import between, doors, options, profiles
@@ -22,7 +23,18 @@ def notes(site: Site) -> list[str]:
         *profiles.notes(site),
         *options.notes(site),
         *_risks(site),
+        *_certificates(site),
     ]
+
+
+def _certificates(site: Site) -> Iterator[str]:
+    """Certificates that end soon. What is wrong with one is told as a problem of the plan."""
+    ending: dict[str, list[str]] = defaultdict(list)
+    for name, spec in site.balancers.items():
+        if soon := certificate.soon(spec):
+            ending[f"endpoint_certificate {spec.endpoint_certificate}: {soon}"].append(name)
+    for problem, hosts in ending.items():
+        yield f"{problem} (on {fold(hosts)}); renew it, and deploy"
 
 
 def _risks(site: Site) -> Iterator[str]:

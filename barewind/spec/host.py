@@ -7,6 +7,7 @@ import ipaddress
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from barewind.spec.names import host_name_problem, shown
+from barewind.spec.values import url_host
 
 
 class HostSpec(BaseModel):
@@ -21,7 +22,7 @@ class HostSpec(BaseModel):
     @property
     def url_host(self) -> str:
         """The address as a URL or host:port has it: IPv6 in brackets (RFC 3986, 3.2.2)."""
-        return f"[{self.address}]" if ":" in self.address else self.address
+        return url_host(self.address)
 
     @field_validator("host")
     @classmethod

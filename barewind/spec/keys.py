@@ -30,6 +30,7 @@ from barewind.spec.names import (
     Image,
     Line,
     ModelName,
+    NameOrAddress,
     Network,
     Origin,
     Ports,
@@ -42,9 +43,14 @@ from barewind.spec.names import (
     WeightsPlace,
     Words,
 )
-from barewind.spec.values import parse_max_unavailable, parse_shares
+from barewind.spec.values import parse_max_unavailable, parse_shares, url_host
 
 FILL_PORT = 5099  # of a mirror's host, on 127.0.0.1, while the mirror is filled
+_TLS_WANTS = {
+    "endpoint_name": "write the name by which clients connect",
+    "endpoint_certificate": "name the file (PEM, with the chain) on the controller",
+    "endpoint_key": "name the file (PEM, mode 0600) on the controller",
+}
 MOST_DRAFT_TOKENS = 16  # per step; drafting more costs more than it can bring
 
 
@@ -267,6 +273,10 @@ class BalancerSpec(HostSpec):
     """The keys of a balancer. Times are in seconds."""
 
     endpoint_port: int = Field(default=8000, ge=1, le=65535)
+    endpoint_tls: bool = False
+    endpoint_name: NameOrAddress | None = Field(default=None, validate_default=True)
+    endpoint_certificate: ControllerFile | None = Field(default=None, validate_default=True)
+    endpoint_key: ControllerFile | None = Field(default=None, validate_default=True)
     stream_timeout: int = Field(default=2100, ge=60, le=7 * 86400)
     queue_timeout: int = Field(default=60, ge=1, le=7 * 86400)
     endpoint_paths: list[EndpointPath] = Field(default_factory=list)
@@ -282,8 +292,16 @@ class BalancerSpec(HostSpec):
 
     @property
     def endpoint_url(self) -> str:
-        """Where clients connect, by its address."""
-        return f"http://{self.url_host}:{self.endpoint_port}"
+        """Where clients connect."""
+        name = url_host(self.endpoint_name or self.address)
+        return f"{'https' if self.endpoint_tls else 'http'}://{name}:{self.endpoint_port}"
+
+    @field_validator("endpoint_name", "endpoint_certificate", "endpoint_key")
+    @classmethod
+    def _tls_needs_all(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("endpoint_tls"):
+            raise ValueError(f"not set; {_TLS_WANTS[str(info.field_name)]}, or set endpoint_tls = False: plain HTTP")
+        return value
 
 
 class MirrorSpec(HostSpec):

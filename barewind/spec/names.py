@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from barewind import secrets
 from barewind.registry.reference import ImageName
-from barewind.spec.values import domain, ports
+from barewind.spec.values import domain, name_or_address, ports
 
 LONGEST_LINE = 100_000  # bytes of a free text: Linux takes 128 KiB per argument, its name in front included (execve(2))
 _LONGEST_NAME = 255  # characters: what a file system takes as a name
@@ -164,6 +164,7 @@ EndpointPath = Annotated[
     ),
 ]
 Domain = Annotated[str, AfterValidator(domain)]
+NameOrAddress = Annotated[str, AfterValidator(name_or_address)]
 Ports = Annotated[int | str, AfterValidator(ports)]
 Url = Annotated[str, AfterValidator(_without_login)]
 Image = Annotated[ImageName, AfterValidator(_image)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 FULL = 100  # percent
@@ -63,3 +64,26 @@ def domain(value: str) -> str:
             f"found {value!r}; write the exact name of a host, such as images.example.com: no URL, port, pattern or address"
         )
     return name
+
+
+def name_or_address(value: str) -> str:
+    """A host's name in small letters, or an IP address, as a client's URL may have it.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return str(ipaddress.ip_address(value.replace("%", " ")))  # a zone means something on one host only
+    except ValueError:
+        pass
+    try:
+        return domain(value)
+    except ValueError:
+        raise ValueError(
+            f"found {value!r}; write the name or address by which clients connect, such as llm.example.com: no URL, no port"
+        ) from None
+
+
+def url_host(address: str) -> str:
+    """A name or address as a URL or host:port has it: IPv6 in brackets (RFC 3986, 3.2.2)."""
+    return f"[{address}]" if ":" in address else address

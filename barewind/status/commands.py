@@ -8,9 +8,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from barewind.balancer import commands as balancer
-from barewind.balancer import maintenance
+from barewind.balancer import maintenance, renewal
+from barewind.balancer.certificate import expiry
 from barewind.balancer.commands import Rotation
 from barewind.engines import ENGINES
 from barewind.errors import BarewindError
@@ -97,7 +99,9 @@ def _mark(place: int) -> str:
     return f"_{place}" if place else ""
 
 
-_BALANCER_LOOK = script(rotation=f"( {balancer.show_servers()} )", lease=f"( {lease.look()} )")
+_BALANCER_LOOK = script(
+    rotation=f"( {balancer.show_servers()} )", certificate=f"( {renewal.look()} )", lease=f"( {lease.look()} )"
+)
 
 
 def _engine(plan: EnginePlan, place: int, sections: dict[str, list[str]], problem: str) -> EngineRow:
@@ -131,7 +135,12 @@ def _balancer(name: str, sections: dict[str, list[str]], problem: str) -> Balanc
         try:
             rotation: Rotation = balancer.read("\n".join(sections.get("rotation", [])), name)
             share = {server: round(percent, 1) for server, percent in traffic.parts(rotation).items()}
-            return BalancerRow(name, running=rotation.running, servers=rotation.servers, share=share)
+            row = BalancerRow(name, running=rotation.running, servers=rotation.servers, share=share)
+            shown = renewal.read(sections.get("certificate", []))
+            if shown is None:
+                return row
+            ending = expiry(shown.begins, shown.expires, datetime.now(UTC))
+            return replace(row, expires=shown.expires, expiry=ending)
         except BarewindError as error:
             problem = str(error).removeprefix(f"{name}: ")
     return BalancerRow(name, problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from barewind.balancer.commands import STANDBY, Server
@@ -98,15 +99,18 @@ class BalancerRow:
     running: bool = False
     servers: Mapping[str, Server] = field(default_factory=dict)
     share: Mapping[str, float] = field(default_factory=dict)  # percent of its new requests, by server
+    expires: datetime | None = None  # the certificate that HAProxy shows; None: it shows none
+    expiry: str = ""  # what a person should know of that
 
     @property
     def findings(self) -> list[str]:
-        """What keeps the host from balancing."""
+        """What keeps the host from balancing, or soon will."""
         if self.problem:
             return [f"does not answer: {self.problem}"]
         if not self.running:
             return ["HAProxy does not run: systemctl status haproxy"]
-        return [] if any(server.in_rotation for server in self.servers.values()) else ["no engine is in rotation"]
+        findings = [] if any(server.in_rotation for server in self.servers.values()) else ["no engine is in rotation"]
+        return findings + ([f"its certificate {self.expiry}; renew it, and deploy"] if self.expiry else [])
 
     def as_json(self) -> dict[str, Any]:
         """As `barewind status --json` prints it."""
@@ -120,6 +124,7 @@ class BalancerRow:
             for name, server in self.servers.items()
         }
         row = {"host": self.host, "problem": self.problem, "running": self.running, "servers": servers}
+        row["certificate_expires"] = None if self.expires is None else f"{self.expires:%Y-%m-%dT%H:%M:%SZ}"
         return row | {"findings": self.findings}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
+from barewind.balancer import certificate
 from barewind.balancer.config import (
     HAPROXY_DROP_IN,
     HAPROXY_FILE,
@@ -14,6 +15,7 @@ from barewind.balancer.config import (
     tokens_program,
 )
 from barewind.balancer.names import STATE_PROGRAM, TOKENS_PROGRAM
+from barewind.balancer.operations.certificate import certified, uncertified
 from barewind.balancer.operations.haproxy import configured
 from barewind.hosts.operations import ManagedFile
 from barewind.tasks.run import balancer_spec, fleet, host_facts
@@ -28,6 +30,9 @@ def balance() -> None:
     spec, facts = balancer_spec(), host_facts()[host.name].facts
     if spec is not None and facts is not None:
         config = haproxy_config(spec, list(fleet().site.engines.values()), ipv6=facts["ipv6"])
+        shown = certificate.read(spec)
+        if shown is not None:
+            certified(name="Certificate", certificate=shown)  # before the configuration, which names its file
         configured(
             name="HAProxy",
             packages=PACKAGES,
@@ -39,3 +44,5 @@ def balance() -> None:
             ],
             _timeout=_INSTALL,
         )
+        if shown is None:
+            uncertified(name="Certificate")

@@ -8,6 +8,7 @@ from pyinfra import host, logger
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import PyinfraError
 
+from barewind.balancer.config import curl_options
 from barewind.gate import evaluation
 from barewind.gate import plan as gates
 from barewind.gate.evaluation import Evaluation
@@ -67,6 +68,7 @@ def endpoint() -> None:
                 url=spec.endpoint_url,
                 model=model,
                 unit="haproxy.service",
+                through=curl_options(spec),
                 timeout=_ENDPOINT,
                 keyed=any(gates.of(plan).header is not None for plan in plans),
                 probe=True,

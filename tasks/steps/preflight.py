@@ -56,5 +56,5 @@ def _problems() -> list[Problem]:
         elif name in site.mirrors:
             problems += check_mirror(site.mirrors[name], known.facts, now=known.now)
         else:
-            problems += check_balancer(name, site.balancers[name].endpoint_port, known.facts, now=known.now)
+            problems += check_balancer(site.balancers[name], known.facts, now=known.now)
     return problems + keys.outdated() + images.unavailable()

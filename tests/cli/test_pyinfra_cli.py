@@ -47,6 +47,7 @@ def test_the_whole_order_of_a_first_deploy(clone: Clone) -> None:
         ("Image | Of earlier releases", []),
         ("Keys | Usage", balancers),
         ("Balancer | HAProxy", balancers),
+        ("Balancer | Certificate", []),
         (f"Gate | Endpoint answers for {MEDIUM}", balancers),
     ]
 

@@ -42,6 +42,7 @@ def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None
         "Image | Of earlier releases",
         "Keys | Usage",
         "Balancer | HAProxy",
+        "Balancer | Certificate",
         *[step for step in steps if step.startswith("Gate | Endpoint")],
     ]
     for number, gpu in enumerate(GPUS, 1):

@@ -84,6 +84,7 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "kernel": KERNEL,
         "shm": [str(1000 * 2**30)],
         "components": ["main"],
+        "haproxy": [],
         "keys": [],
     }
     return {
@@ -95,6 +96,7 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "state ready": rotation("ready"),
         f'-n "{_FINGERPRINT}"': ["@@balancer:unchanged", "@@balancer:end"],
         'cat > "$map.new"': [f"@@keys:file {MODE}", *plan.map_text(KeyFile()).splitlines(), "@@keys:end"],
+        "show ssl cert": sections(files=[], shown=[]),
         "show map": sections(keys=["@@keys:end"]),
         "barewind-usage.timer": sections(files=[], enabled=[], running=[]),
         "show proc": ["@@balancer:absent", "@@balancer:end"],

@@ -24,7 +24,7 @@ from barewind.balancer.config import (
     haproxy_state_program,
     tokens_program,
 )
-from barewind.balancer.names import KEYS_MAP, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, TOKENS_PROGRAM
+from barewind.balancer.names import ENDPOINT_PEM, KEYS_MAP, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, TOKENS_PROGRAM
 from barewind.spec.keys import EngineSpec
 from lab import wait
 from tests.support.factories import balancer_spec, engine_spec
@@ -45,6 +45,7 @@ class HAProxy:
             HAPROXY_FILE: f"{path}/cfg",
             KEYS_MAP: f"{path}/keys.map",
             TOKENS_PROGRAM: f"{path}/tokens.lua",
+            ENDPOINT_PEM: f"{path}/endpoint.pem",
             "/run/haproxy/": f"{path}/",
             "inter 10s fastinter 2s downinter 5s": "inter 200ms",
             "chroot /var/lib/haproxy\n": f"chroot {path}/empty\n" if os.geteuid() == 0 else "\n",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from barewind.plan.engine import plan_site
@@ -46,10 +46,10 @@ def engine(**changes: list[str]) -> tuple[str, str]:
     return "\n".join(sections(**seen | changes)), ""
 
 
-def balancer(*servers: str, admin: str = "ready", **more: Any) -> tuple[str, str]:
+def balancer(*servers: str, admin: str = "ready", certificate: Sequence[str] = (), **more: Any) -> tuple[str, str]:
     """What a balancer answers."""
     found = fake_fleet.rotation(admin, *servers, **more)
-    return "\n".join(sections(rotation=found, lease=["@@lease free"])), ""
+    return "\n".join(sections(rotation=found, certificate=list(certificate), lease=["@@lease free"])), ""
 
 
 def hosts(answers: Answers) -> type:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
@@ -31,7 +31,13 @@ _RESTARTS = 2  # after these many a unit that keeps dying is given up on
 
 @operation()
 def answered(
-    url: str, model: str, unit: str, timeout: int, keyed: bool = False, probe: bool = False
+    url: str,
+    model: str,
+    unit: str,
+    timeout: int,
+    keyed: bool = False,
+    probe: bool = False,
+    through: Sequence[str] = (),
 ) -> Generator[StringCommand, None, None]:
     """Wait until an endpoint answers a chat completion of a single token; nothing is done where it does already.
 
@@ -43,6 +49,7 @@ def answered(
     + timeout: seconds
     + keyed: whether engines want a key of everybody: then that they want it is the answer
     + probe: whether the host is a balancer, which may want a key too: it makes one for the question
+    + through: options of curl by which it gets there
 
     **Example:**
 
@@ -50,14 +57,15 @@ def answered(
 
         answered(name="Engine answers", url="http://10.0.0.11:8000", model="mistral", unit="barewind-engine", timeout=1800)
     """
-    more = {name: True for name, wanted in (("keyed", keyed), ("probe", probe)) if wanted}
+    asked = {"keyed": keyed, "probe": probe, "through": through}
+    more = {name: value for name, value in asked.items() if value}
     if known(host.get_fact(Answers, url=url, model=model, **more), host.name, url):
         host.noop(f"{url} already answers for {model}")
         return
-    name = shlex.quote(unit)
+    name, ask = shlex.quote(unit), request(url, model, keyed=keyed, probe=probe, through=through)
     yield StringCommand(
         f"""end=$(($(date +%s) + {timeout})); why=; before=$(systemctl show -P NRestarts {name})
-while ! {{ answer=$({request(url, model, keyed=keyed, probe=probe)} 2>&1) && echo "$answer" | grep -qE {_GOOD}; }}; do
+while ! {{ answer=$({ask} 2>&1) && echo "$answer" | grep -qE {_GOOD}; }}; do
   restarts=$(($(systemctl show -P NRestarts {name}) - before)); state=$(systemctl show -P ActiveState {name})
   if [ "$state" = failed ]; then why="its unit failed"; fi
   if [ "$restarts" -ge {_RESTARTS} ]; then why="its unit was restarted $restarts times"; fi

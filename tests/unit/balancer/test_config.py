@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from barewind.balancer.config import haproxy_config, haproxy_drop_in, tokens_program
+from barewind.balancer.config import curl_options, haproxy_config, haproxy_drop_in, tokens_program
 from tests.support.factories import balancer_spec, engine_spec
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -44,6 +44,25 @@ def test_a_balancers_own_settings() -> None:
     assert "acl is_trusted src 192.0.2.0/28\n" in limited
     assert "if { sc1_conn_cur gt 7 } !is_trusted\n" in limited
     assert "if { sc0_conn_cur gt 9 } !is_trusted\n" in limited
+
+
+def test_tls_is_spoken_on_every_address_and_changes_nothing_else() -> None:
+    tls = {"endpoint_tls": True, "endpoint_name": "llm.example.com", "endpoint_certificate": "a", "endpoint_key": "b"}
+    plain, encrypted = (haproxy_config(balancer_spec(**keys), [engine_spec()]) for keys in ({}, tls))
+    options = " ssl crt /etc/haproxy/barewind/endpoint.pem alpn h2,http/1.1 ssl-min-ver TLSv1.2"
+    assert f"    bind *:8000{options}\n    bind :::8000 v6only{options}\n" in encrypted
+    comment = next(line for line in encrypted.splitlines(keepends=True) if "# HTTP/2 for who can" in line)
+    assert encrypted.replace(options, "").replace(comment, "") == plain
+
+
+def test_a_balancer_asks_itself_by_the_name_that_clients_use() -> None:
+    assert curl_options(balancer_spec()) == ()
+    tls = {"endpoint_tls": True, "endpoint_certificate": "a", "endpoint_key": "b", "endpoint_port": 443}
+    spec = balancer_spec(endpoint_name="LLM.example.com", address="fd00::2", **tls)
+    assert spec.endpoint_url == "https://llm.example.com:443"
+    assert curl_options(spec)[-1] == "llm.example.com:443:[fd00::2]:443"
+    assert curl_options(balancer_spec(endpoint_name="a.example")) == ("--connect-to", "a.example:8000:192.0.2.2:8000")
+    assert curl_options(balancer_spec(endpoint_name="fd00::9", **tls))[-1] == "[fd00::9]:443:192.0.2.2:443"
 
 
 def test_a_balancer_without_ipv6_binds_to_what_is_there() -> None:

@@ -63,7 +63,7 @@ def test_plan_for_people_shows_every_option_with_its_reason(folder: Path) -> Non
     assert result.exit_code == 0
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "--tensor-parallel-size 8 one shard per accelerator" in lines
-    assert "10.0.0.9: balancer on port 8000, least connections over 2 engines" in lines
+    assert "10.0.0.9: balancer at http://10.0.0.9:8000, least connections over 2 engines" in lines
     assert any(
         line.startswith("docker run --name=barewind-engine") or " docker run --name=barewind-engine" in line
         for line in lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from barewind.doctor import checks
 from barewind.doctor.commands import HostAnswer, read
 from barewind.doctor.controller import Controller
 from barewind.doctor.finding import Finding, State, lines
+from tests.support.certificates import NAME, Authority
+from tests.support.factories import balancer_spec
 
 GIB = 2**30
 BESIDE = "/srv/site/.venv/bin"
@@ -30,6 +33,23 @@ ADDRESSES = {"gpu1": "10.0.0.1", "gpu2": "10.0.0.2"}
 
 def found(machine: Controller, hosts: int = 2) -> list[Finding]:
     return list(checks.controller(machine, hosts, ADDRESSES))
+
+
+def test_the_certificate_of_balancers_is_looked_at_once(tmp_path: Path) -> None:
+    def told(files: tuple[str, str], name: str = NAME) -> list[tuple[State, str, str]]:
+        keys = {"endpoint_tls": True, "endpoint_certificate": files[0], "endpoint_key": files[1]}
+        balancers = {lb: balancer_spec(host=lb, endpoint_name=name, **keys) for lb in ("lb1", "lb2")}
+        return [(each.state, each.found, each.remedy) for each in checks.certificates(balancers)]
+
+    good, authority = Authority().issue(tmp_path), Authority("Another")
+    assert list(checks.certificates({"lb1": balancer_spec()})) == []
+    assert told(good) == [(State.OK, f"{good[0]} is good for {NAME}", "")]
+    ((state, said, remedy),) = told(good, "other.example.com")
+    assert (state, remedy) == (State.WRONG, "get one for it")
+    assert said.endswith(f"is for {NAME}, and clients connect to other.example.com (endpoint_name)")
+    ((state, said, remedy),) = told(authority.issue(tmp_path, begins=-80, expires=10, name="ending"))
+    assert (state, remedy) == (State.LOOK, "renew it, and deploy")
+    assert said.endswith("in 10 days")
 
 
 def test_a_good_controller_has_nothing_to_mend() -> None:

@@ -10,7 +10,7 @@ from barewind.balancer.maintenance import Maintenance
 from barewind.docker import daemon
 from barewind.preflight.checks import Problem, check_balancer, check_engine, closed_services
 from tests.support.accelerator_hosts import bare, h200_hgx, mi300x
-from tests.support.factories import GIB, engine_spec, lab_spec, plan
+from tests.support.factories import GIB, balancer_spec, engine_spec, lab_spec, plan
 
 NOW = 1_763_779_200.0
 DATA, DOCKER, CONTAINERD = "/var/lib/barewind", "/var/lib/docker", "/var/lib/containerd"
@@ -39,6 +39,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "weights_present": [],
         "packages": {},
         "foreign": [],
+        "haproxy": "2.6.12",
         "accelerators": h200_hgx(),
     } | changes
 
@@ -66,7 +67,7 @@ def problems(spec: Any = None, **changes: Any) -> list[tuple[str, str]]:
 
 def test_a_host_in_order_has_no_problem() -> None:
     assert problems() == []
-    assert check_balancer("lb1", 8000, facts(accelerators=None, disks={}, memory_kib=2**20), now=NOW) == []
+    assert check_balancer(balancer_spec(), facts(accelerators=None, disks={}, memory_kib=2**20), now=NOW) == []
 
 
 @pytest.mark.parametrize("system", ["debian 12", "debian 13", "ubuntu 22.04", "ubuntu 24.04", "ubuntu 26.04"])
@@ -97,7 +98,7 @@ def test_supported_systems(system: str) -> None:
 )
 def test_system(changes: dict[str, Any], finding: str, remedy: str) -> None:
     assert problems(**changes) == [(finding, remedy)]
-    assert check_balancer("lb1", 8000, facts(**changes), now=NOW) == [Problem("lb1", finding, remedy)]
+    assert check_balancer(balancer_spec(), facts(**changes), now=NOW) == [Problem("lb1", finding, remedy)]
 
 
 @pytest.mark.parametrize("skew", [-30, 30])
@@ -240,9 +241,41 @@ def test_port() -> None:
 
 
 def test_port_of_a_balancer() -> None:
-    assert check_balancer("lb1", 80, facts(listener="haproxy"), now=NOW) == []
-    assert check_balancer("lb1", 80, facts(listener="nginx"), now=NOW) == [
+    spec = balancer_spec(endpoint_port=80)
+    assert check_balancer(spec, facts(listener="haproxy"), now=NOW) == []
+    assert check_balancer(spec, facts(listener="nginx"), now=NOW) == [
         Problem("lb1", "port 80 is taken by 'nginx'", "stop it or choose another 'endpoint_port'")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "refused"),
+    [
+        ("debian 12", "2.6.12", None),
+        ("debian 12", None, None),
+        ("ubuntu 24.04", "2.10.1", None),
+        ("ubuntu 22.04", "2.8.5", None),
+        ("ubuntu 22.04", "2.4.24", "2.4.24"),
+        ("ubuntu 22.04", None, "2.4"),
+        ("debian 12", "2.5.1", "2.5.1"),
+    ],
+)
+def test_an_old_haproxy_is_refused_with_the_way_out(system: str, version: str | None, refused: str | None) -> None:
+    found = check_balancer(balancer_spec(), facts(os=system, haproxy=version), now=NOW)
+    assert [problem.finding for problem in found] == ([f"HAProxy {refused} is older than 2.6"] if refused else [])
+    assert all("ppa:vbernat/haproxy-2.8" in problem.remedy for problem in found)
+
+
+def test_the_certificate_of_a_balancer() -> None:
+    files = {"endpoint_certificate": "/nowhere/a.pem", "endpoint_key": "/nowhere/a.key"}
+    spec = balancer_spec(endpoint_tls=True, endpoint_name="llm.example.com", **files)
+    assert check_balancer(spec, facts(), now=NOW) == [
+        Problem("lb1", "endpoint_certificate /nowhere/a.pem: No such file or directory", "correct the key."),
+        Problem(
+            "lb1",
+            "endpoint_key /nowhere/a.key: No such file or directory",
+            "write the secret to it, or correct the key.",
+        ),
     ]
 
 

@@ -63,6 +63,27 @@ def test_host_facts_of_this_very_machine(shell: Shell, programs: Programs, tmp_p
     assert host_facts(shell, tmp_path, with_accelerators=True)["accelerators"]["gpus"] == []
 
 
+@pytest.mark.parametrize(
+    ("haproxy", "apt", "version"),
+    [
+        ("echo 'HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/'; echo Status: x", "", "2.6.12"),
+        ("echo 'HA-Proxy version 2.0.33-0ubuntu0.1 2023/10/31'", "", "2.0.33"),
+        (
+            "exit 127",
+            "echo haproxy:; echo '  Installed: (none)'; echo '  Candidate: 2.4.24-0ubuntu0.22.04.2'",
+            "2.4.24",
+        ),
+        ("exit 127", "echo '  Candidate: (none)'", None),
+        ("exit 127", "exit 127", None),
+    ],
+)
+def test_the_haproxy_of_a_balancer(
+    shell: Shell, programs: Programs, tmp_path: Path, haproxy: str, apt: str, version: str | None
+) -> None:
+    programs(**BARE, haproxy=haproxy, apt_cache=apt)
+    assert host_facts(shell, tmp_path, with_haproxy=True)["haproxy"] == version
+
+
 def test_a_host_without_docker(shell: Shell, programs: Programs, tmp_path: Path) -> None:
     programs(**{name: text for name, text in BARE.items() if name != "docker"})
     command = HostFacts().command(paths=[], weights=[], **HOST_ARGUMENTS)

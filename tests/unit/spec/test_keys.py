@@ -283,6 +283,25 @@ def test_engine_args_cannot_move_what_a_key_of_its_own_says(option: str) -> None
     assert option.strip("-") in line
 
 
+def test_tls_wants_a_name_a_certificate_and_a_key_or_says_how_to_do_without() -> None:
+    said = problems(engine_entry(), entry("10.0.0.2", "balancers", endpoint_tls=True))
+    ways = ["write the name by which clients connect", "name the file (PEM, with the chain) on the controller"]
+    ways.append("name the file (PEM, mode 0600) on the controller")
+    keys = ["endpoint_name", "endpoint_certificate", "endpoint_key"]
+    assert [line.partition(": ")[2] for line in said] == [
+        f"key '{key}': not set; {way}, or set endpoint_tls = False: plain HTTP (on 10.0.0.2)"
+        for key, way in zip(keys, ways, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["https://llm.example.com", "llm.example.com:443", "a b", "-a", "*.example.com", "", "fe80::1%eth0"]
+)
+def test_what_is_no_name_of_the_endpoint_is_refused(name: str) -> None:
+    (said,) = problems(engine_entry(), entry("10.0.0.2", "balancers", endpoint_name=name))
+    assert f"key 'endpoint_name': found {name!r}; write the name or address by which clients connect" in said
+
+
 def test_balancers_alone_have_nothing_to_balance() -> None:
     assert problems(entry("10.0.0.2", "balancers"))
 

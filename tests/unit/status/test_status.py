@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,29 @@ def fleet(**changes: tuple[str, str]) -> Answers:
 
 def read(answers: Answers, plans: Mapping[str, EnginePlan] = PLANS) -> Status:
     return commands.read(SITE, plans, answers)
+
+
+@pytest.mark.parametrize(
+    ("days", "finding"),
+    [
+        (60.5, None),
+        (9.5, r"its certificate expires on .* UTC, in 9 days; renew it, and deploy"),
+        (-1, r"its certificate has expired on .* UTC: clients refuse it; renew it, and deploy"),
+    ],
+)
+def test_a_certificate_that_ends_is_told_of_before_clients_tell(days: float, finding: str | None) -> None:
+    expires = (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)
+    begins = expires - timedelta(days=90)
+    times = [f"{name}: {at:%b %d %H:%M:%S %Y} GMT" for name, at in (("notBefore", begins), ("notAfter", expires))]
+    found = read(fleet(lb1=balancer("gpu1", "gpu2", certificate=[*times, f"SHA1 FingerPrint: {'0' * 40}"])))
+    (row,) = found.balancers
+    assert len(row.findings) == found.exit_status == (finding is not None)
+    assert finding is None or re.fullmatch(finding, row.findings[0])
+    assert row.as_json()["certificate_expires"] == f"{expires:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_a_balancer_of_plain_http_shows_no_certificate() -> None:
+    assert read(fleet()).balancers[0].as_json()["certificate_expires"] is None
 
 
 def test_a_fleet_that_serves_what_is_planned() -> None:
