@@ -286,7 +286,7 @@ class BalancerSpec(HostSpec):
     trusted_clients: list[Network] = Field(default_factory=list)
     queue_limit: int | None = Field(default=None, ge=1, le=65536)
     peers_port: int = Field(default=8020, ge=1024, le=65535)
-    endpoint_open: bool = False
+    endpoint_open: bool = True
     cors_origins: list[Origin] = Field(default_factory=list)
     usage_retention: int = Field(default=400, ge=1, le=3660)
 
