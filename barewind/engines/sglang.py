@@ -231,12 +231,7 @@ SGLANG = Engine(
     # Its share is of weights and cache alone: what steps and graphs of a model and its draft need must be left beside it. 0.85 is
     # what a public run of two B200 has.
     memory=Memory(vision_optional=False, vision_copies=False, adapters=8, share_with_draft=0.85),
-    metrics=Metrics(
-        prefix="sglang:",
-        running="sglang:num_running_reqs",
-        queued="sglang:num_queue_reqs",
-        enabled_by="--enable-metrics",
-    ),
+    metrics=Metrics(prefix="sglang:", enabled_by="--enable-metrics"),
     log=log.table(
         log.line(
             r"(?:User-specified|Target model.s) context_length \((\d+)\) is greater than the derived",
