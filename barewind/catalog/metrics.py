@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from barewind.catalog.entries import Entry, load
 
 PREFIX = "barewind:"
-Exporter = Literal["smi", "dcgm", "amd"]
 
 _ENGINE_LABELS = "host, replica, server, group, runtime"
 _ACCELERATOR_LABELS = "host, group, gpu"
@@ -26,7 +25,7 @@ class Figure(Entry):
     type: Literal["gauge", "rate", "buckets"]
     unit: Literal["requests", "requests/s", "tokens/s", "seconds", "ratio", "bytes", "celsius", "watts", "errors"]
     engines: dict[str, str] = Field(default_factory=dict)
-    accelerators: dict[Exporter, str] = Field(default_factory=dict)
+    accelerators: dict[str, str] = Field(default_factory=dict)
     none: dict[str, str] = Field(default_factory=dict)
     idle: bool = False
 

@@ -63,9 +63,9 @@ def of_engines(plan: EnginePlan, engines: Iterable[EngineSpec]) -> dict[str, Any
     }
 
 
-def of_other(port: int) -> dict[str, Any]:
-    """What `HostFacts` is to look at on a balancer or mirror that listens on a port."""
-    return {"paths": [], "engines": [(None, port)], "image": "", "weights": [], "files": []}
+def of_other(port: int, *paths: str) -> dict[str, Any]:
+    """What `HostFacts` is to look at on a host without engines that listens on a port, and writes to directories."""
+    return {"paths": list(paths), "engines": [(None, port)], "image": "", "weights": [], "files": []}
 
 
 class HostFacts(FactBase[dict[str, Any]]):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from barewind.engines import ENGINES
 from barewind.spec.keys import FILL_PORT, BalancerSpec, EngineSpec, MirrorSpec
+from barewind.spec.monitor import MonitorSpec
 from barewind.spec.site import SSH_PORT, HostEntry
 
 _MOST = 65535  # the highest port there is
-_ROLES_PORTS = ("engine_port", "weights_port", "endpoint_port", "mirror_port")
+_MONITOR_PORTS = ("monitor_port", "alertmanager_port", "alertmanager_peer_port", "node_exporter_port")
+_ROLES_PORTS = ("engine_port", "weights_port", "endpoint_port", "mirror_port", *_MONITOR_PORTS)
 _PRIVILEGED = 1024  # below it, only a process with root's rights may listen (ip_unprivileged_port_start, Linux)
 
 
-def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec) -> Iterator[tuple[str, str]]:
+def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec) -> Iterator[tuple[str, str]]:
     """Key and sentence of every port that something else of the host listens on, or that its own program may not take."""
     ssh = _port(entry.ssh_port)
     if ssh is None:
@@ -31,6 +33,8 @@ def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec) -> 
             yield key, f"{port} is {owners[port]}; choose another port"
         elif problem := _rights(spec, key, port):
             yield key, problem
+        if isinstance(spec, MonitorSpec):
+            owners.setdefault(port, key)
     for key in _ROLES_PORTS:  # nobody reads it on this host, but whoever wrote it takes sshd's port for free
         if key not in _keys(spec) and _port(entry.data.get(key)) == SSH_PORT:
             yield key, f"{SSH_PORT} is sshd's port; choose another port"
@@ -42,7 +46,29 @@ def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec) -> 
             yield key, f"engine_port and weights_port are both {spec.engine_port}; choose another port for one of them"
 
 
-def _rights(spec: EngineSpec | BalancerSpec | MirrorSpec, key: str, port: int) -> str | None:
+def of_exporters(
+    monitor: MonitorSpec, specs: Iterable[EngineSpec | BalancerSpec | MirrorSpec]
+) -> Iterator[tuple[str, str, str]]:
+    """Host, key and sentence of every port where an exporter shall listen and another program of its host does."""
+    for spec in specs:
+        taken = {getattr(spec, key): key for key in _keys(spec)}
+        if isinstance(spec, EngineSpec):
+            taken |= dict.fromkeys(range(spec.engine_port, _last_port(spec) + 1), "engine_port")
+        wanted = {"node_exporter_port": monitor.node_exporter_port}
+        if isinstance(spec, BalancerSpec):
+            wanted["balancer_metrics_port"] = monitor.balancer_metrics_port
+        for key, port in wanted.items():
+            if port in taken:
+                yield spec.host, key, f"{port} is {taken[port]} of other hosts; choose another port"
+    if monitor.balancer_metrics_port == monitor.node_exporter_port:
+        yield (
+            monitor.host,
+            "balancer_metrics_port",
+            f"{monitor.node_exporter_port} is node_exporter_port; choose another port",
+        )
+
+
+def _rights(spec: EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec, key: str, port: int) -> str | None:
     """Why a program without root's rights cannot have a port; HAProxy and the agent that passes weights on begin as root."""
     program = ""
     if key == "engine_port" and isinstance(spec, EngineSpec) and spec.container_hardening:
@@ -81,7 +107,9 @@ def _own_ports(spec: EngineSpec) -> dict[int, str]:
     return {port + replica: owner for replica in reversed(range(spec.replicas)) for port, owner in own.items()}
 
 
-def _keys(spec: EngineSpec | BalancerSpec | MirrorSpec) -> tuple[str, ...]:
+def _keys(spec: EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec) -> tuple[str, ...]:
+    if isinstance(spec, MonitorSpec):
+        return _MONITOR_PORTS
     if isinstance(spec, EngineSpec):
         return ("engine_port", "weights_port")
     return ("endpoint_port",) if isinstance(spec, BalancerSpec) else ("mirror_port",)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from typing import Annotated, Any, Literal
@@ -20,6 +19,8 @@ from pydantic import (
 from barewind import catalog
 from barewind.secrets import looks_like_one, option_named_like_one
 from barewind.spec import known
+from barewind.spec.host import HostSpec, private
+from barewind.spec.monitor import MonitorSpec
 from barewind.spec.names import (
     LONGEST_LINE,
     ControllerFile,
@@ -41,7 +42,6 @@ from barewind.spec.names import (
     Version,
     WeightsPlace,
     Words,
-    host_name_problem,
     kind,
     shown,
 )
@@ -52,37 +52,7 @@ FILL_PORT = 5099  # of a mirror's host, on 127.0.0.1, while the mirror is filled
 MOST_DRAFT_TOKENS = 16  # per step; drafting more costs more than it can bring
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    host: str
-    groups: tuple[str, ...]
-    address: str  # the host's IP address on the fleet's network: engines listen on it, balancers connect to it
-
-    @property
-    def url_host(self) -> str:
-        """The address as a URL or host:port has it: IPv6 in brackets (RFC 3986, 3.2.2)."""
-        return f"[{self.address}]" if ":" in self.address else self.address
-
-    @field_validator("host")
-    @classmethod
-    def _host_name(cls, name: str) -> str:
-        if problem := host_name_problem(name):
-            raise ValueError(problem)
-        return name
-
-    @field_validator("address")
-    @classmethod
-    def _ip_address(cls, address: str) -> str:
-        try:  # a zone (fe80::1%eth0) may be any text, and means something on one host only
-            return str(ipaddress.ip_address(address.replace("%", " ")))
-        except ValueError:
-            raise ValueError(
-                f"{shown(address)} is no IP address; set 'address' to the host's IP address on the fleet's network"
-            ) from None
-
-
-class EngineSpec(_Spec):
+class EngineSpec(HostSpec):
     """The keys of an engine host: what it shall serve. Lengths are in tokens, times in seconds.
 
     A host with several engines (`replicas`) has a spec for each of them, with its number and its port.
@@ -226,7 +196,7 @@ class EngineSpec(_Spec):
     @classmethod
     def _plain_http_stays_private(cls, tls: bool, info: ValidationInfo) -> bool:
         mirror = info.data.get("mirror")
-        if not tls and mirror is not None and not _private(re.sub(r":\d+$", "", mirror).strip("[]")):
+        if not tls and mirror is not None and not private(re.sub(r":\d+$", "", mirror).strip("[]")):
             raise ValueError(
                 f"plain HTTP to {mirror}: only to a private IP address; use TLS, or name the mirror by its private address"
             )
@@ -315,7 +285,7 @@ class EngineSpec(_Spec):
         return value
 
 
-class BalancerSpec(_Spec):
+class BalancerSpec(HostSpec):
     """The keys of a balancer. Times are in seconds."""
 
     endpoint_port: int = Field(default=8000, ge=1, le=65535)
@@ -328,7 +298,7 @@ class BalancerSpec(_Spec):
     trusted_clients: list[Network] = Field(default_factory=list)
 
 
-class MirrorSpec(_Spec):
+class MirrorSpec(HostSpec):
     """The keys of a host in the group `mirrors`, which keeps the fleet's images. Its files are read on the controller."""
 
     mirror_port: int = Field(default=5000, ge=1, le=65535)
@@ -342,7 +312,7 @@ class MirrorSpec(_Spec):
     @classmethod
     def _plain_http_stays_private(cls, tls: bool, info: ValidationInfo) -> bool:
         address = info.data.get("address")
-        if not tls and address is not None and not _private(address):
+        if not tls and address is not None and not private(address):
             raise ValueError(
                 f"plain HTTP on {address}: only on a private address; use TLS, or set 'address' to a private one"
             )
@@ -397,7 +367,7 @@ class SiteSpec(BaseModel):
 
 KNOWN_KEYS = frozenset(
     key
-    for model in (EngineSpec, BalancerSpec, MirrorSpec, SiteSpec)
+    for model in (EngineSpec, BalancerSpec, MirrorSpec, MonitorSpec, SiteSpec)
     for key in model.model_fields
     if key not in ("host", "groups", "replica")
 )
@@ -414,10 +384,3 @@ def _deeper(value: object, most: int) -> bool:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     return bool(level)
-
-
-def _private(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_private
-    except ValueError:
-        return False  # a name can come to stand for any address

@@ -26,7 +26,8 @@ def balance() -> None:
     """Have every balancer send requests to every engine host."""
     spec, facts = balancer_spec(), host_facts()[host.name].facts
     if spec is not None and facts is not None:
-        config = haproxy_config(spec, list(fleet().site.engines.values()), ipv6=facts["ipv6"])
+        site = fleet().site
+        config = haproxy_config(spec, list(site.engines.values()), ipv6=facts["ipv6"], monitors=site.monitors.values())
         configured(
             name="HAProxy",
             packages=PACKAGES,

@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from barewind.balancer.commands import Rotation, Wait
 from barewind.balancer.config import HAPROXY_FILE, haproxy_config, haproxy_drop_in, haproxy_state_program
 from barewind.balancer.names import MASTER_SOCKET, STATE_FILE, STATE_PROGRAM
 from barewind.spec.keys import EngineSpec
+from barewind.spec.monitor import MonitorSpec
 from lab import wait
 from tests.support.factories import balancer_spec, engine_spec
 from tests.support.free_port import free_port
@@ -56,11 +57,15 @@ class HAProxy:
         """Have engines of these names at ports of this machine."""
         self.use([engine_at(name, port, standby=name in standby) for name, port in ports.items()])
 
-    def use(self, engines: list[EngineSpec], *, ipv6: bool = True, **keys: Any) -> None:
+    def use(
+        self, engines: list[EngineSpec], *, ipv6: bool = True, monitors: Collection[MonitorSpec] = (), **keys: Any
+    ) -> None:
         """Have these engines, with keys of the balancer's own."""
         self.port = free_port()
         (self.path / "cfg").write_text(
-            self.here(haproxy_config(balancer_spec(endpoint_port=self.port, **keys), engines, ipv6=ipv6))
+            self.here(
+                haproxy_config(balancer_spec(endpoint_port=self.port, **keys), engines, ipv6=ipv6, monitors=monitors)
+            )
         )
 
     def hook(self, key: str) -> None:
