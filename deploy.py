@@ -35,6 +35,7 @@ release.confirm(hosts.unaffected)
 barrier(name="Everything is in place")
 
 for batch in rollout.own_batches(hosts.batches):  # the steps of a host's own; it begins when the one before serves
+    weights.read_ahead(batch.in_service)  # into memory, so that it starts sooner
     rollout.drain(batch)  # on every balancer; waits for the requests in flight
     docker.install(batch.in_service)
     drivers.install(batch.in_service)  # each vendor's, and what goes with them; restarts the host if need be
@@ -44,6 +45,7 @@ for batch in rollout.own_batches(hosts.batches):  # the steps of a host's own; i
         release.record(engine)  # what is on record can be rolled back to
         release.serve(engine)  # the systemd unit; restarted only if the release differs
         gate.engines(engine)  # real requests
+        release.time_start(gate.planned(engine), engine)
         compile_cache.pack(engine)  # for other hosts, before strangers' requests
         release.confirm(engine)
     rollout.undrain(batch)

@@ -39,21 +39,23 @@ model = "mistralai/Mistral-Medium-3.5-128B"
 #                       rtxpro6000 | rtx5090 | mi300x | mi308x | mi325x | mi350x | mi355x | cpu
 # accelerator_count = 8  # accelerators in the host (cpu: 1); required on engine hosts
 # accelerators = [0, 1, 2, 3]  # those that are used, by the numbers of the vendor's tool (nvidia-smi, amd-smi); default: all
-replicas = 1  # engines on the host: each has its part of the accelerators, and a port (engine_port + 0, + 1, ...)
-# expected_concurrency = 64  # requests in flight on the host, for `barewind plan --compare`; default: 32; nothing else goes by it
+replicas = (
+    1  # engines on the host: each has its part of the accelerators, and a port (engine_port + 0, + 1, ...); or "auto"
+)
+profile = "balanced"  # latency | balanced | throughput | recipe (the published command): what is left open goes by it
+# expected_concurrency = 64  # requests in flight on the host, which profile and `barewind plan --compare` go by; default: 32
+# tpot_limit = 50  # milliseconds per token, by the estimate: an engine takes no more requests at a time than keep to it
 # cost_per_hour = 24.5  # of the host, in any currency, for `barewind plan --compare`; nothing else goes by it
 # tensor_parallel_size = 8  # default: the accelerators of an engine, accelerator_count / replicas
 # context_length = 131072  # tokens, prompt and answer together; default: the largest usual one that fits
 modality = "text"  # text | image
 # images_per_prompt = 4  # with modality = "image"
 image_domains = []  # hosts that engines may fetch images from: ["images.example.com"]; none: images come in requests (data: URLs)
-speculative = (
-    "auto"  # EAGLE draft head: "auto" (NVIDIA, where it fits beside the context), True, False, or tokens per step
-)
+speculative = "auto"  # EAGLE draft head: "auto" (on NVIDIA where it fits and pays), True, False, or tokens per step
 kv_cache_dtype = "auto"  # auto | fp8
-# gpu_memory_utilization = 0.9  # share of each accelerator's memory the engine may use; default: 0.9; SGLang's with a draft 0.85
-# max_num_seqs = 128  # sequences batched at a time; the default
-# max_num_batched_tokens = 4096  # tokens per step; the default, with images 8192
+# gpu_memory_utilization = 0.9  # share of each accelerator's memory the engine may use; the default
+# max_num_seqs = 128  # sequences batched at a time; default: as many of 2048 tokens as the KV cache holds, 512 at most
+# max_num_batched_tokens = 4096  # tokens per step; default: those of half a second, with images 8192 at least
 engine_args = {}  # any option of the engine: {"max-log-len": 100, "enforce-eager": True}; False leaves a planned one out
 engine_env = {}  # environment of the engine: {"NCCL_DEBUG": "INFO"}. What looks like a secret is refused
 engine_secrets = {}  # variables from files on the controller, mode 0600: {"VLLM_API_KEY": "~/secrets/api-key"}

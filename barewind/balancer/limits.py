@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from barewind.engines.sizing import SEQUENCES, size
+from barewind.engines.candidate import SEQUENCES
+from barewind.engines.sizing import size
 from barewind.spec.keys import BalancerSpec, EngineSpec
 
 KIB, MIB = 2**10, 2**20

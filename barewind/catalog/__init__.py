@@ -36,6 +36,20 @@ class Limit(Entry):
     set: dict[str, float | str | dict[str, bool | int | str]] = Field(default_factory=dict)
 
 
+class Recipe(Entry):
+    """A published command for a model on accelerators of a vendor: what it sets of our keys, and its other options beside ours.
+
+    What neither names is left to the engine.
+    """
+
+    model: str
+    vendor: VendorName
+    keys: dict[
+        Literal["context_length", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"], int | float
+    ] = Field(default_factory=dict)
+    options: dict[str, bool | str] = Field(default_factory=dict)
+
+
 class EngineEntry(Entry):
     """One inference engine's upstream images, and which versions to use. `version_in_tag` matches the beginning of a tag."""
 
@@ -50,6 +64,11 @@ class EngineEntry(Entry):
     known_bad: dict[str, str]
     unbuilt: dict[str, str] = Field(default_factory=dict)
     limits: tuple[Limit, ...]
+    recipes: tuple[Recipe, ...] = ()
+
+    def recipe(self, model: str, vendor: str) -> Recipe | None:
+        """The published command for a model on a vendor's accelerators; None where nobody has published one."""
+        return next((recipe for recipe in self.recipes if (recipe.model, recipe.vendor) == (model, vendor)), None)
 
 
 @cache

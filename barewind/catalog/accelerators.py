@@ -44,7 +44,7 @@ class Accelerator(Entry):
     `p2p` tells whether the cards reach each other's memory. `driver_floor` is the oldest driver per software of an image (and
     its major version: cuda13), or the oldest version of that software itself. `open_modules` is true where only the open kernel
     modules drive it. `fabric` is true where eight of them sit on a board with switches; `module_floor` is the oldest kernel
-    driver that the vendor's present releases go with.
+    driver that the vendor's present releases go with. `together_env` is the environment of an engine over several of them.
     """
 
     vendor: VendorName
@@ -62,6 +62,7 @@ class Accelerator(Entry):
     module_floor: VersionText | None = None
     open_modules: bool = False
     fabric: bool = False
+    together_env: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

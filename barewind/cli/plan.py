@@ -15,8 +15,9 @@ from barewind.cli.compare import compare
 from barewind.cli.completion import hosts as host_names
 from barewind.cli.options import data_option, epilog, inventory_argument, site_of
 from barewind.compare.document import Objective
-from barewind.compare.setups import IN_FLIGHT
 from barewind.engines.fit import Fit
+from barewind.engines.profile import EXPECTED
+from barewind.engines.sizing import in_flight_of, recipe_of
 from barewind.estimate import lines as estimate
 from barewind.lock.file import read
 from barewind.monitoring.plan import disk_bytes
@@ -61,7 +62,7 @@ from barewind.spec.site import Site
     "--in-flight",
     type=click.IntRange(1),
     metavar="N",
-    help=f"With --compare: requests in flight on each host; without: the key 'expected_concurrency', or {IN_FLIGHT}.",
+    help=f"With --compare: requests in flight on each host; without: the key 'expected_concurrency', or {EXPECTED}.",
 )
 @click.option(
     "--objective",
@@ -126,6 +127,9 @@ def _show(plans: dict[str, EnginePlan], site: Site) -> None:
             show(f"{role}   {model} @ {revision} ({layout} layout)")
         if first.sizing.fit is not None:
             show(_fit_line(first.sizing.fit))
+            show(_profile_line(first))
+            if first.spec.replicas_chosen:
+                show(f"replicas {first.spec.replicas}, chosen: {first.spec.replicas_chosen}")
         for line in estimate.lines(first.spec, first.sizing):
             show(line)
         options = [(option.arguments(), option.reason) for option in first.command.options]
@@ -160,6 +164,17 @@ def _fit_line(fit: Fit) -> str:
         f"memory  {fits}: {fit.weights_mib / 1024:.1f} GiB of weights per accelerator, room for {copies}"
         f"{fit.kv_token_capacity} tokens of KV cache, {sequences} of {fit.context_length} tokens"
     )
+
+
+def _profile_line(host_plan: EnginePlan) -> str:
+    spec, sizing = host_plan.spec, host_plan.sizing
+    if recipe := recipe_of(spec):
+        return f"profile {spec.profile}: the published command, {recipe.source}"
+    load = in_flight_of(spec)
+    flying = "a full host" if load is None else f"{load} requests in flight on the host"
+    why = sizing.reasons.get("speculative")
+    drafting = "a draft" if sizing.draft else "no draft"
+    return f"profile {spec.profile}, for {flying}: {drafting}{f', {why}' if why else ''}"
 
 
 def _without_address(host_plan: EnginePlan) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from barewind import catalog
 from barewind.compare.document import Comparison, Objective, Setup
 from barewind.engines.fit import Fit, kv_bytes_per_token
+from barewind.engines.profile import EXPECTED
 from barewind.engines.sizing import size
 from barewind.engines.workload import Sizing
 from barewind.estimate.host import estimate, serving_of
@@ -17,8 +18,6 @@ from barewind.plan.checks import problems
 from barewind.plan.engine import plan_host
 from barewind.site.conflicts import conflicts
 from barewind.spec.keys import EngineSpec
-
-IN_FLIGHT = 32  # requests on a host, where neither option nor key says how many
 
 
 def compared(
@@ -36,7 +35,7 @@ def compared(
         unnamed = {"host": "any", "groups": (), "address": "192.0.2.0", "replica": None, "engine_port": 1}
         kinds.setdefault(spec.model_copy(update=unnamed).model_dump_json(), []).append(spec)
     found = [
-        _comparison(alike, locked, in_flight or alike[0].expected_concurrency or IN_FLIGHT, objective)
+        _comparison(alike, locked, in_flight or alike[0].expected_concurrency or EXPECTED, objective)
         for alike in kinds.values()
     ]
     return sorted(found, key=lambda kind: _rank(kind.setups[0], objective) if kind.setups else (2,))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from barewind.catalog import Layout, Model
+from barewind import catalog
+from barewind.catalog import Accelerator, Layout, Model
 from barewind.catalog.metrics import metrics
 from barewind.engines import log, options
 from barewind.engines.command import EngineCommand, Option, overridden
@@ -87,15 +88,22 @@ class Memory:
     + vision_optional: in text-only service the vision tower is left out
     + vision_copies: with images every accelerator holds the whole vision tower instead of a share
     + adapters: adapters (LoRA) that it holds room for at a time, unless an option says how many
-    + share_with_draft: its share of the memory beside a draft, where that is another than without
     + sequences_within_step: it starts only if a step has a token for each sequence
     """
 
     vision_optional: bool
     vision_copies: bool
     adapters: int = 1
-    share_with_draft: float | None = None
     sequences_within_step: bool = False
+
+
+@dataclass(frozen=True)
+class Untold:
+    """What an engine takes where its command does not say it: share of the memory, tokens of a step, sequences at a time."""
+
+    utilization: float
+    batched_tokens: int
+    sequences: int
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,7 @@ class Engine:
     + cuda_compatibility: name of the environment variable that lets it run on an older driver, by libraries in its images
     + older_cuda_image: an image of an older CUDA, for older drivers
     + api_key_variable: name of the environment variable whose value clients must show; None: it takes a key only as an argument
+    + untold: what it takes on an accelerator where its command does not say it
     + secret_options: option that would hold a secret -> the environment variable that may hold it instead; "" where there is none
     + risks: options and environment variables that open a door -> whom to, in a few words
     """
@@ -200,6 +209,7 @@ class Engine:
     older_cuda_image: str | None = None
     image_entrypoint: tuple[str, ...] = ()
     api_key_variable: str | None = None
+    untold: Callable[[Accelerator], Untold] = lambda _: Untold(0.9, 8192, 256)
     secret_options: Mapping[str, str] = field(default_factory=dict)
     risks: Mapping[str, str] = field(default_factory=dict)
 
@@ -259,10 +269,17 @@ class Engine:
                 **(_UNPRIVILEGED if spec.container_hardening else {}),
                 **self.env,
                 **self.vendor_env.get(workload.vendor, {}),
+                **self._together(workload),
                 **spec.engine_env,
             },
             per_host=tuple(option for key in own if (option := self.keys.name(key)) is not None),
         )
+
+    @staticmethod
+    def _together(workload: Workload) -> Mapping[str, str]:
+        """Environment of an engine over several accelerators."""
+        alone = workload.tensor_parallel == 1 or workload.published
+        return {} if alone else catalog.accelerators()[workload.spec.accelerator].together_env
 
 
 def common_path(engines: Iterable[Engine]) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from barewind.engines import causes
 from barewind.engines.causes import Cause
+from barewind.engines.start import Phase
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class EngineLog:
     + goes_on: whether a line without such a beginning is of the process that wrote the line before
     + reports: lines in which a process tells of the failure of another
     + chatter: lines about what does not keep it from serving, where they look like others
+    + phases: which lines tell how long the phases of its start took, in the order in which they come
     """
 
     rows: tuple[Row, ...]
@@ -39,6 +41,7 @@ class EngineLog:
     goes_on: bool
     reports: str
     chatter: tuple[str, ...]
+    phases: tuple[Phase, ...] = ()
 
 
 def line(pattern: str, cause: Cause) -> Row:
@@ -47,7 +50,12 @@ def line(pattern: str, cause: Cause) -> Row:
 
 
 def table(
-    *own: Row, process: str = "", goes_on: bool = False, reports: str = "", chatter: Iterable[str] = ()
+    *own: Row,
+    process: str = "",
+    goes_on: bool = False,
+    reports: str = "",
+    chatter: Iterable[str] = (),
+    phases: tuple[Phase, ...] = (),
 ) -> EngineLog:
     """An engine's log: its own lines beside those that all have.
 
@@ -63,6 +71,7 @@ def table(
         goes_on=goes_on,
         reports="|".join(filter(None, (_REPORTS, reports))),
         chatter=(_CHATTER, *chatter),
+        phases=phases,
     )
 
 

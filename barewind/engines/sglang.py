@@ -8,11 +8,13 @@ sigterm_watchdog, tokenizer_manager.py), so that the time limit of `docker stop`
 
 from __future__ import annotations
 
-from barewind.engines import causes, log
-from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, AdminKey, Engine, Memory, Metrics
+from barewind.catalog import Accelerator
+from barewind.engines import causes, log, start
+from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, AdminKey, Engine, Memory, Metrics, Untold
 from barewind.engines.causes import Cause
 from barewind.engines.command import Option
 from barewind.engines.keys import KeyOptions
+from barewind.engines.start import Phase
 from barewind.engines.workload import Workload
 
 _KEYS = KeyOptions(
@@ -52,7 +54,7 @@ def _planned(workload: Workload) -> list[Option]:
     if workload.without_p2p:
         options.append(Option("--disable-custom-all-reduce", True, NO_P2P))
     if workload.draft_path is not None:
-        options += _speculation(workload.sizing.draft_tokens, workload.draft_path)
+        options += _speculation(workload, workload.draft_path)
     return options + _KEYS.planned(
         workload, "kv_cache_dtype", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"
     )
@@ -68,17 +70,20 @@ def _media(workload: Workload) -> Option:
     )
 
 
-def _speculation(draft_tokens: int, draft_path: str) -> list[Option]:
+def _speculation(workload: Workload, draft_path: str) -> list[Option]:
     """A chain of drafted tokens: one branch per step, and the token that the target adds itself."""
+    draft_tokens = workload.sizing.draft_tokens
     return [
         Option("--dtype", "bfloat16", "required with EAGLE: the draft's params.json names no dtype"),
-        Option("--speculative-algorithm", "EAGLE", "EAGLE draft head"),
+        Option("--speculative-algorithm", "EAGLE", workload.draft_reason),
         Option("--speculative-draft-model-path", draft_path, "EAGLE draft head"),
         Option("--speculative-num-steps", draft_tokens, "tokens drafted per step"),
         Option("--speculative-eagle-topk", 1, "one branch (cookbook)"),
         Option("--speculative-num-draft-tokens", draft_tokens + 1, "the drafted tokens and the target's own"),
     ]
 
+
+_STEPS = ((160 * 1024, 16384), (60 * 1024, 8192), (35 * 1024, 4096))  # MiB of memory at least, tokens of a step
 
 _NO_CORES = Cause(
     "on processors each of tensor_parallel_size's processes wants cores of its own",
@@ -177,6 +182,14 @@ _ADMIN = (
     "/weights_checker",
 )
 
+
+def _untold(accelerator: Accelerator) -> Untold:
+    """Of 0.5.23 (_handle_gpu_memory_settings, server_args.py): what it reserves is for a step, graphs, and eight processes."""
+    step = next((tokens for memory, tokens in _STEPS if accelerator.memory_mib >= memory), 2048)
+    reserved = 512 + 1.5 * step + 2 * 512 + 1024
+    return Untold(round(1 - reserved / accelerator.memory_mib, 3), step, 2048)
+
+
 SGLANG = Engine(
     name="sglang",
     planned=_planned,
@@ -230,7 +243,8 @@ SGLANG = Engine(
     image_risk="clients name files of the container as images: what SGLang can open it reads, and /dev/zero ends it",
     # Its share is of weights and cache alone: what steps and graphs of a model and its draft need must be left beside it. 0.85 is
     # what a public run of two B200 has.
-    memory=Memory(vision_optional=False, vision_copies=False, adapters=8, share_with_draft=0.85),
+    memory=Memory(vision_optional=False, vision_copies=False, adapters=8),
+    untold=_untold,
     metrics=Metrics(prefix="sglang:", enabled_by="--enable-metrics"),
     log=log.table(
         log.line(
@@ -266,6 +280,21 @@ SGLANG = Engine(
         r"[Ss]cheduler or DataParallelController .* terminated|kill_process_tree",
         # Written at each start, without a level.
         chatter=(r"will not be applied: ", r"Ignore import error when loading ", r"UserWarning: "),
+        phases=(
+            # model_runner.py, startup_weight_load.py, compilation/backend.py, cuda_graph_setup.py, http_server.py of 0.5.23;
+            # graphs as 0.5.10 and older write them too. Its warm-up is a request of its own to the server that is up.
+            Phase(
+                start.WEIGHTS,
+                r"Load weight end\. (?:elapsed=|Committed real weights after CUDA graph capture in )([\d.]+) s",
+            ),
+            Phase(start.COMPILE, r"Compiling a graph for (?:dynamic shape|shape .*) takes ([\d.]+) s"),
+            Phase(
+                start.GRAPHS,
+                r"Capture .*(?:CUDA|cuda) graph end\. (?:step=\d+, )?(?:elapsed=|Time elapsed: )([\d.]+) s",
+            ),
+            Phase(start.WARM_UP, r"The server is fired up and ready to roll", since=r"Application startup complete"),
+            Phase(start.READY, r"The server is fired up and ready to roll"),
+        ),
     ),
     version_variables=("SGLANG_VERSION",),
     secret_options={"--api-key": "", "--admin-api-key": "", "--ssl-keyfile-password": ""},

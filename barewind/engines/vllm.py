@@ -6,11 +6,14 @@ Sources: the vLLM recipe for Mistral Medium 3.5, `vllm serve --help` and the cod
 from __future__ import annotations
 
 from barewind import catalog
-from barewind.engines import causes, log
-from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, Engine, Memory, Metrics
+from barewind.catalog import Accelerator
+from barewind.engines import causes, log, options, start
+from barewind.engines.base import CACHE, KEEP_ALIVE, NO_P2P, Engine, Memory, Metrics, Untold
 from barewind.engines.causes import Cause
 from barewind.engines.command import Option
+from barewind.engines.image import version
 from barewind.engines.keys import KeyOptions
+from barewind.engines.start import Phase
 from barewind.engines.workload import Workload
 
 _KEYS = KeyOptions(
@@ -35,7 +38,7 @@ _KEYS = KeyOptions(
 
 def _planned(workload: Workload) -> list[Option]:
     """The options of `vllm serve`, the image's entry point."""
-    options = [
+    planned = [
         *_KEYS.planned(workload, "served_model_name", "address", "engine_port"),
         *_layout(workload),
         *_KEYS.planned(workload, "tensor_parallel_size", "context_length"),
@@ -45,21 +48,34 @@ def _planned(workload: Workload) -> list[Option]:
         *_KEYS.planned(workload, "shutdown_timeout"),
     ]
     if workload.spec.modality == "text":
-        options.append(Option("--language-model-only", True, "text only: the vision tower is not loaded (5 GiB)"))
+        planned.append(Option("--language-model-only", True, "text only: the vision tower is not loaded (5 GiB)"))
     else:
-        options += _KEYS.planned(workload, "images_per_prompt", "image_domains")
+        planned += _KEYS.planned(workload, "images_per_prompt", "image_domains")
         if workload.tensor_parallel > 1:
             reason = "each accelerator encodes whole images: no traffic inside the tower"
-            options.append(Option("--mm-encoder-tp-mode", "data", reason))
+            planned.append(Option("--mm-encoder-tp-mode", "data", reason))
     if workload.draft_path is not None:
-        options.append(Option("--speculative-config", _speculation(workload, workload.draft_path), "EAGLE draft head"))
+        planned.append(
+            Option("--speculative-config", _speculation(workload, workload.draft_path), workload.draft_reason)
+        )
     if workload.without_p2p:
-        options.append(Option("--disable-custom-all-reduce", True, NO_P2P))
-    if workload.vendor == "amd":
-        options.append(Option("--no-enable-prefix-caching", True, "the MI300X recipe: slower with AITER"))
-    return options + _KEYS.planned(
+        planned.append(Option("--disable-custom-all-reduce", True, NO_P2P))
+    if workload.vendor == "amd" and not workload.published:
+        reason = "prompts that begin alike are read once; not the published set-up, which has it off"
+        planned.append(Option("--enable-prefix-caching", True, reason))
+    if workload.weights_read_ahead and not workload.published and _reads_ahead(workload):
+        reason = "weights come from the disk in large pieces, side by side, into the memory of the host"
+        planned.append(Option("--safetensors-load-strategy", "prefetch", reason))
+    return planned + _KEYS.planned(
         workload, "kv_cache_dtype", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"
     )
+
+
+def _reads_ahead(workload: Workload) -> bool:
+    """Whether this version can: its command line says so."""
+    known = options.nearest("vllm", version(workload.spec))
+    option = None if known is None else known.by_name.get("--safetensors-load-strategy")
+    return option is not None and "prefetch" in option.choices
 
 
 def _layout(workload: Workload) -> list[Option]:
@@ -123,11 +139,20 @@ _ADMIN = (
     "/weight_info",
 )
 
+_LARGE_MIB = 70 * 1024  # of an accelerator that it has larger defaults for, unless it is an A100
+
 _TOO_SLOW = Cause(
     "the engine gave up on itself: its weights were not loaded within its own time limit",
     'set engine_env = {{"VLLM_ENGINE_READY_TIMEOUT_S": "3600"}}, and startup_timeout as long; look at the '
     "disk that the weights are on",
 )
+
+
+def _untold(accelerator: Accelerator) -> Untold:
+    """Of 0.32: engine/arg_utils.py, get_batch_defaults, of a server; config/cache.py."""
+    large = accelerator.memory_mib >= _LARGE_MIB and accelerator.architecture != "ampere"
+    return Untold(0.92, 8192, 1024) if large else Untold(0.92, 2048, 256)
+
 
 VLLM = Engine(
     name="vllm",
@@ -196,6 +221,18 @@ VLLM = Engine(
         reports=r"Engine core initialization failed|WorkerProc (?:initialization failed|failed to start|hit an exception)|"
         r"EngineCore (?:failed to start|encountered a)|EngineDeadError|Engine process failed to start|Worker failed with error|"
         r"RuntimeError: cancelled|Executor failed",
+        phases=(
+            # model_loader/default_loader.py, compilation/monitor.py, v1/worker/gpu_model_runner.py, v1/engine/core.py of 0.32.
+            Phase(start.WEIGHTS, r"Loading weights took ([\d.]+) seconds"),
+            Phase(start.COMPILE, r"torch\.compile took ([\d.]+) s in total"),
+            Phase(start.GRAPHS, r"Graph capturing finished in ([\d.]+) secs"),
+            Phase(
+                start.WARM_UP,
+                r"init engine \(profile, create kv cache, warmup model\) took ([\d.]+) s",
+                without=(start.COMPILE, start.GRAPHS),
+            ),
+            Phase(start.READY, r"Application startup complete"),
+        ),
     ),
     version_variables=(
         "VLLM_VERSION",
@@ -205,6 +242,7 @@ VLLM = Engine(
     older_cuda_image="docker.io/vllm/vllm-openai:cu129-nightly",
     image_entrypoint=("vllm", "serve"),
     api_key_variable="VLLM_API_KEY",
+    untold=_untold,
     secret_options={"--api-key": "VLLM_API_KEY", "--hf-token": "HF_TOKEN"},
     # vllm serve --help and envs.py of 0.32.
     risks={

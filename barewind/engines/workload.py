@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from barewind import catalog
 from barewind.engines.command import Value
-from barewind.engines.fit import Fit
+from barewind.engines.fit import MIB, Fit
 from barewind.spec.keys import EngineSpec
 
 # An engine that is told no domain fetches from all; this name can never exist (RFC 2606, 2).
 NO_DOMAIN = "media.invalid"
+# Times the weights, of accelerators' memory together. An engine that reads ahead unasked from network file systems wants
+# them to be 90 % of the host's memory at most; the rest is for what else the host does.
+_MEMORY_FOR_WEIGHTS = 2
+
 DEFAULT_IMAGES = 4  # per prompt, where modality is image and images_per_prompt is left open
 
 
@@ -27,6 +31,8 @@ class Sizing:
     sequences: int | None
     extra: dict[str, Any]  # options that this set-up needs on this engine, by name
     fit: Fit | None
+    reasons: dict[str, str] = field(default_factory=dict)  # why a key that is left open has its value
+    left_open: frozenset[str] = frozenset()  # keys whose options are left out: the engine's own defaults are meant
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,32 @@ class Workload:
         return self.spec.tensor_parallel
 
     @property
+    def published(self) -> bool:
+        """Whether it shall be the published command."""
+        return self.spec.profile == "recipe"
+
+    @property
+    def draft_reason(self) -> str:
+        """Why there is a draft."""
+        why = self.sizing.reasons.get("speculative")
+        return f"EAGLE draft head: {why}" if why else "EAGLE draft head"
+
+    @property
+    def weights_read_ahead(self) -> bool:
+        """Whether the host's memory holds the weights while they are read: known only of hosts with many accelerators.
+
+        Servers come with at least as much memory as their accelerators have; parts of servers, of one or two, often with less.
+        """
+        accelerator, weights = catalog.accelerators()[self.spec.accelerator], catalog.models()[self.spec.model].weights
+        return accelerator.memory_mib * self.spec.accelerator_count >= _MEMORY_FOR_WEIGHTS * weights.total / MIB
+
+    @property
     def values(self) -> dict[str, tuple[Value | None, str]]:
         """Value and reason of each key of group data; the value is None where the engine's own default is meant."""
+        values = self._values()
+        return values | {key: (None, values[key][1]) for key in self.sizing.left_open}
+
+    def _values(self) -> dict[str, tuple[Value | None, str]]:
         spec, sizing = self.spec, self.sizing
         images = {"image": spec.images_per_prompt or DEFAULT_IMAGES} if spec.modality == "image" else None
         return {
@@ -73,22 +103,22 @@ class Workload:
             "image_domains": (self._image_domains, self._domains_reason()),
             "kv_cache_dtype": self._kv_cache_dtype(),
             "gpu_memory_utilization": (sizing.utilization, self._utilization_reason()),
-            "max_num_seqs": (
-                sizing.sequences,
-                "vendor's serve settings" if spec.max_num_seqs is None else "max_num_seqs",
-            ),
+            "max_num_seqs": (sizing.sequences, self._reason("max_num_seqs", spec.max_num_seqs)),
             "max_num_batched_tokens": (
                 sizing.batched_tokens,
-                "steps so short that streams go on while prompts are read"
-                if spec.max_num_batched_tokens is None
-                else "max_num_batched_tokens",
+                self._reason("max_num_batched_tokens", spec.max_num_batched_tokens),
             ),
         }
 
+    def _reason(self, key: str, value: int | None) -> str:
+        return key if value is not None else self.sizing.reasons.get(key, key)
+
     def _kv_cache_dtype(self) -> tuple[Value | None, str]:
-        if self.spec.kv_cache_dtype != "auto":
-            return self.spec.kv_cache_dtype, "kv_cache_dtype"
         own = catalog.models()[self.spec.model].kv_cache_dtype
+        if self.spec.kv_cache_dtype != "auto":
+            scaled = own == self.spec.kv_cache_dtype
+            reason = "kv_cache_dtype" if scaled else "kv_cache_dtype; the weights bring no scales for it"
+            return self.spec.kv_cache_dtype, reason
         return None if own == "auto" else own, "the weights bring scales for it"
 
     @property

@@ -10,19 +10,18 @@ from pydantic import Field
 from barewind import catalog
 from barewind.catalog import own
 from barewind.catalog.entries import Part
-from barewind.engines.counted import counted
 from barewind.engines.fit import kv_bytes_per_token
+from barewind.engines.profile import TOKENS
+from barewind.engines.runner import runner, unknown
 from barewind.engines.workload import Sizing
-from barewind.estimate.steady import first_token, steady_state
-from barewind.estimate.step import Draft, Runner
 from barewind.spec.keys import EngineSpec
+from barewind.speed.steady import first_token, steady_state
+from barewind.speed.step import Runner
 
 LOADS = (1, 8, 32, 128, 512)  # requests in flight on the host
-TOKENS = 1024  # of a prompt, and of its answer: those of the published table of MI300X
 PROMPTS = {"1k": 1024, "8k": 8192}  # tokens, of the time to the first token
 FIRST_TOKEN_ERROR = 40  # percent: engines' schedulers differ more than accelerators do
 _UNPUBLISHED_DRAFT = 30  # percent at least, with a draft on accelerators on which nobody has published a run with one
-_OTHER_WEIGHTS = 0.05  # share by which FP8 weights may differ from what their shape has
 
 
 class Estimate(Part):
@@ -68,9 +67,10 @@ class Serving:
 
 def serving_of(spec: EngineSpec, sizing: Sizing) -> Serving | str:
     """What decides how fast a host is; or, where nothing is known of that, a sentence that says of what."""
-    unknown = _unknown(spec, sizing)
-    if unknown or sizing.fit is None or sizing.sequences is None:
-        return unknown or f"nothing is known of how fast {spec.accelerator} is"
+    if why := unknown(spec, sizing.draft, sizing.draft_tokens):
+        return why
+    if sizing.fit is None or sizing.sequences is None or not sizing.fit.fits:
+        return "it does not fit"
     fit, model = sizing.fit, catalog.models()[spec.model]
     tokens = min(TOKENS, sizing.context_length // 2)
     return Serving(
@@ -99,20 +99,20 @@ def estimates(serving: Serving | str) -> tuple[Estimate, ...]:
 
 def first_tokens(serving: Serving) -> dict[str, float]:
     """Seconds to the first token of prompts of usual lengths that the context takes, on an engine that does nothing else."""
-    runner = _runner(serving)
-    return {name: first_token(runner, tokens) for name, tokens in PROMPTS.items() if tokens < serving.context_length}
+    law = _runner(serving)
+    return {name: first_token(law, tokens) for name, tokens in PROMPTS.items() if tokens < serving.context_length}
 
 
 @lru_cache(maxsize=16384)
 def _estimate(serving: Serving, in_flight: int, _: str) -> Estimate:
     """Hosts that are alike are worked out once, as the catalog stands."""
-    runner = _runner(serving)
+    law = _runner(serving)
     least, more = divmod(in_flight, serving.count)  # engines with one request more than the others
     rate = weighted = running = 0.0
     for count, each in ((more, least + 1), (serving.count - more, least)):
         at_a_time = min(each, serving.at_a_time)
         if count and at_a_time:
-            steady = steady_state(runner, at_a_time, prompt=serving.tokens, output=serving.tokens)
+            steady = steady_state(law, at_a_time, prompt=serving.tokens, output=serving.tokens)
             rate += count * steady.tokens_per_second
             weighted += count * at_a_time * steady.per_token
             running += count * at_a_time
@@ -131,32 +131,6 @@ def _error(spec: EngineSpec, sizing: Sizing) -> int:
 
 
 def _runner(serving: Serving) -> Runner:
-    model = catalog.models()[serving.model]
-    draft = None
-    if serving.drafting and model.draft and model.draft_tokens and model.draft_accepted:
-        head = catalog.models()[model.draft]
-        draft = Draft(head.weights.total, head.shape.layers, model.draft_tokens, model.draft_accepted)
-    speed = catalog.speeds()[serving.accelerator]
-    return Runner(model.shape, speed, serving.tensor_parallel, serving.kv_bytes, draft)
-
-
-def _unknown(spec: EngineSpec, sizing: Sizing) -> str:
-    """Why nothing is known of how fast a host is; empty where something is."""
-    model, speed = catalog.models()[spec.model], catalog.speeds().get(spec.accelerator)
-    if speed is None:
-        return f"nothing is known of how fast {spec.accelerator} is"
-    if sizing.fit is None or not sizing.fit.fits:
-        return "it does not fit"
-    weights = model.shape.body + 4 * model.shape.head  # output layer and embeddings are BF16
-    told = model.weights.total - model.weights.vision
-    if model.precision != "fp8" or abs(told / weights - 1) > _OTHER_WEIGHTS:
-        return f"nothing is known of how fast {spec.model} is: its weights are not those of a dense model in FP8"
-    if spec.tensor_parallel > 1 and spec.tensor_parallel not in speed.all_reduce:
-        return f"nothing is known of how fast {spec.tensor_parallel} {spec.accelerator} are together"
-    known = (model.draft, model.draft_tokens) if model.draft_accepted else None
-    if sizing.draft is not None and (sizing.draft, sizing.draft_tokens) != known:
-        return f"nothing is known of how many of {sizing.draft_tokens} tokens are right that {sizing.draft} drafts"
-    asked = counted(spec.engine, spec.engine_args)
-    if asked.no_graphs or asked.offloaded_gib or asked.adapters_on:
-        return "engine_args change what a step does, and nothing is known of how long it takes then"
-    return ""
+    return runner(
+        serving.model, serving.accelerator, serving.tensor_parallel, serving.kv_bytes, drafting=serving.drafting
+    )

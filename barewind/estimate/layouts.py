@@ -13,7 +13,7 @@ from barewind.spec.keys import EngineSpec
 
 # Requests in flight at which layouts are compared.
 _GRID = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-_MORE = 1.02  # times as many tokens per second: less is no reason to change a layout
+MORE = 1.02  # times as many tokens per second: less is no reason to change a layout
 
 
 @dataclass(frozen=True)
@@ -85,5 +85,5 @@ def better(spec: EngineSpec, planned: Serving) -> list[Better] | None:
 def _winner(layouts: list[Serving], planned: Serving, load: int) -> Serving | None:
     """The layout that does most at a load; None if none does notably more than the planned one."""
     best = max(layouts, key=lambda serving: estimate(serving, load).tokens_per_second)
-    enough = estimate(planned, load).tokens_per_second * _MORE
+    enough = estimate(planned, load).tokens_per_second * MORE
     return best if estimate(best, load).tokens_per_second > enough else None

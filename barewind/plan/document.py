@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from barewind.catalog import Layout
+from barewind.engines.sizing import in_flight_of
+from barewind.engines.workload import Sizing
 from barewind.estimate.host import Estimate, estimates, serving_of
 from barewind.plan.checks import problems
 from barewind.plan.engine import EnginePlan
+from barewind.spec.keys import EngineSpec
 
 
 class _Part(BaseModel):
@@ -63,6 +66,18 @@ class FitPart(_Part):
     data_parallel: int = Field(description="engines side by side, each with such a cache")
 
 
+class Profile(_Part):
+    """What the values that keys leave open go by."""
+
+    name: Literal["latency", "balanced", "throughput", "recipe"]
+    in_flight: int | None = Field(
+        description="requests in flight on the host that they are worked out for; null for a full host, or a published command"
+    )
+    why: dict[str, str] = Field(
+        description="by key, why it has its value; keys that are set, or mean the engine, are not there"
+    )
+
+
 class HostPlan(_Part):
     """What an engine host is to serve."""
 
@@ -79,6 +94,7 @@ class HostPlan(_Part):
     draft: Weights | None
     port: int
     parallelism: Parallelism
+    profile: Profile
     context_length: int = Field(description="tokens, prompt and answer together")
     utilization: float | None = Field(description="share of each accelerator's memory; null without accelerators")
     sequences: int | None = Field(description="sequences batched at a time; null where the engine decides")
@@ -101,6 +117,11 @@ class HostPlan(_Part):
     )
 
 
+def _reasons(spec: EngineSpec, sizing: Sizing) -> dict[str, str]:
+    """Why keys have their values that are left open."""
+    return sizing.reasons | ({"replicas": spec.replicas_chosen} if spec.replicas_chosen else {})
+
+
 def as_json(plan: EnginePlan, found: Sequence[str] | None = None) -> dict[str, Any]:
     """A plan as JSON has it, in the shape of `HostPlan`; `found`: its problems, where they are known already."""
     spec, sizing = plan.spec, plan.sizing
@@ -119,6 +140,7 @@ def as_json(plan: EnginePlan, found: Sequence[str] | None = None) -> dict[str, A
         "draft": drafts[0] if drafts else None,
         "port": spec.engine_port,
         "parallelism": {"tensor": spec.tensor_parallel, "data": 1 if fit is None else fit["data_parallel"]},
+        "profile": {"name": spec.profile, "in_flight": in_flight_of(spec), "why": _reasons(spec, sizing)},
         "context_length": sizing.context_length,
         "utilization": sizing.utilization,
         "sequences": sizing.sequences,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from barewind.engines.start import Line
 from barewind.plan.names import RELEASE_LABEL
 
 
@@ -17,6 +19,36 @@ def show_unit(unit: str) -> str:
 def show_release(container: str) -> str:
     """Shell command that prints the release that a container bears as its label, for the section `release` of a script."""
     return f"docker inspect -f '{{{{index .Config.Labels \"{RELEASE_LABEL}\"}}}}' {shlex.quote(container)}"
+
+
+def show_started(container: str) -> str:
+    """Shell command that sets `t` to when a container was started, in seconds since the epoch; it fails where none runs."""
+    asked = f"docker inspect -f '{{{{if .State.Running}}}}{{{{.State.StartedAt}}}}{{{{end}}}}' {shlex.quote(container)}"
+    return f't=$({asked}) && [ -n "$t" ] && t=$(date -u -d "$t" +%s.%N)'
+
+
+def read_seconds(lines: Sequence[str]) -> float | None:
+    """The seconds that a command prints; None where it prints none."""
+    try:
+        return float(lines[0])
+    except (IndexError, ValueError):
+        return None
+
+
+def show_journal(unit: str) -> str:
+    """Shell command that prints what a unit has written since it was started last, for `read_journal`."""
+    invocation = f'"_SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID {shlex.quote(unit)})"'
+    return f"journalctl {invocation} --no-pager -o short-unix"
+
+
+_JOURNAL = re.compile(r"(\d+\.\d+) \S+ [^:]*?(?:\[\d+\])?: (.*)")
+
+
+def read_journal(lines: Iterable[str]) -> Iterator[Line]:
+    """Lines of a journal, as `show_journal` prints them."""
+    for line in lines:
+        if match := _JOURNAL.match(line):
+            yield Line(at=float(match[1]), text=match[2])
 
 
 def read_engine(sections: Mapping[str, Sequence[str]]) -> dict[str, Any]:

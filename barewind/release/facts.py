@@ -7,13 +7,26 @@ from typing import Any
 
 from pyinfra.api import FactBase
 
+from barewind.engines import ENGINES
+from barewind.engines.start import patterns
 from barewind.hosts.script import FILES, quoted, read_files, script, split
 from barewind.plan import secrets
-from barewind.release.commands import read_engine, show_release, show_unit
+from barewind.release.commands import (
+    read_engine,
+    read_journal,
+    read_seconds,
+    show_journal,
+    show_release,
+    show_started,
+    show_unit,
+)
 from barewind.release.history import EVENTS_FILE, newest_first, read_events
 from barewind.release.record import print_records, read_record, record_path, unit_path
 
 _LATELY = 30  # events of an engine: enough to tell how the host stands
+_FIRST_LINES = 20  # of a unit's log since its container was started
+_PHASE_LINES = 400  # that tell of phases: a few for each of sixteen processes
+_EVENTS_OF_STARTS = 200  # events among which the last start that was timed is looked for
 _SIBLINGS = 16  # times as many where several engines of a host note theirs in one file
 
 
@@ -92,6 +105,44 @@ class ReleaseHistory(FactBase[dict[str, Any]]):
             "events": events,
             "active": engine["active"],
             "release": engine["release"],
+        }
+
+
+class EngineStart(FactBase[dict[str, Any]]):
+    """What the log of the engine that runs tells of its start, and what the history tells of starts before.
+
+    + engine: its name
+    + unit: name of its unit
+    + container: name of its container
+
+    ```
+    {"at": 1764493043.1 | None, "lines": [{"at": 1764493050.2, "text": "..."}, ...], "events": [Event(...), ...]}
+    ```
+    `at` is when its container was started, None where none runs; times are seconds since the epoch. `lines` are the first ones
+    and those that tell of a phase; `events` are the last ones, oldest first.
+    """
+
+    abstract = False
+    fresh = True  # the log of now: an engine that has just passed its gate has just written it
+
+    def command(self, engine: str, unit: str, container: str) -> str:
+        wanted = shlex.quote("|".join(f"(?:{pattern})" for pattern in patterns(ENGINES[engine].log.phases)))
+        journal = f'[ -z "$t" ] || {show_journal(unit)} --since "@${{t%.*}}"'
+        return script(
+            at=f'{show_started(container)} && echo "$t"',
+            begin=f"{journal} | head -n {_FIRST_LINES}",
+            phases=f"{journal} | grep -P {wanted} | head -n {_PHASE_LINES}",
+            events=f"tail -n {_EVENTS_OF_STARTS} {EVENTS_FILE}",
+        )
+
+    def process(self, output: list[str]) -> dict[str, Any]:
+        sections = split(output)
+        begin = list(read_journal(sections.get("begin", [])))
+        phases = [line for line in read_journal(sections.get("phases", [])) if line not in begin]
+        return {
+            "at": read_seconds(sections.get("at", [])),
+            "lines": begin + phases,
+            "events": read_events(sections.get("events", [])),
         }
 
 

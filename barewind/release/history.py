@@ -21,6 +21,7 @@ import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
 from barewind.controller import controller
@@ -30,7 +31,8 @@ EVENTS_FILE = f"{DIRECTORY}/history.jsonl"
 
 # The words for what becomes of a release. They stay what they are: hosts have written them, and older code reads them.
 # started: the engine is about to run it. serving: it has passed its gate. failed: it has not passed, or has served badly.
-# restored: the host was rolled back to it because another release failed. measured: figures of it were taken.
+# restored: the host was rolled back to it because another release failed. measured: figures of it were taken, or the phases of
+# a start of it: no word of its own, since an older Barewind would take one for how the host stands.
 # packed: what its engine had compiled was packed for other hosts, before it got requests; the detail says which file.
 EVENTS = ("started", "serving", "failed", "restored", "measured", "packed")
 _SERVES = ("serving", "restored")
@@ -47,6 +49,7 @@ class Event:
     """What became of a release at a time. `at` is ISO 8601, UTC, by the host's clock; `by` is user@controller.
 
     `rollback`: a person rolled back to it (tasks/rollback.py) instead of deploying it.
+    `phases`: seconds that each phase of its start took (engines/start.py).
     """
 
     at: str
@@ -58,6 +61,7 @@ class Event:
     figures: Mapping[str, float] | None = None
     rollback: bool = False
     replica: int | None = None  # which engine of several on the host
+    phases: Mapping[str, float] | None = None
 
 
 class Note(TypedDict, total=False):
@@ -105,6 +109,11 @@ def measured(release: str, figures: Mapping[str, float], *, by: str | None = Non
     return _append(release, "measured", by=by, figures=figures, replica=replica)
 
 
+def timed(release: str, phases: Mapping[str, float], *, by: str | None = None, replica: int | None = None) -> str:
+    """Shell command that notes how many seconds each phase of a release's start took, such as {"weights": 24.6}."""
+    return _append(release, "measured", by=by, phases=phases, replica=replica)
+
+
 def packed(release: str, detail: str, *, by: str | None = None, replica: int | None = None) -> str:
     """Shell command that notes that the compile cache of a release was packed; `detail` says which file came of it."""
     return _append(release, "packed", by=by, detail=detail, replica=replica)
@@ -128,6 +137,7 @@ def read_events(lines: Iterable[str]) -> list[Event]:
                     figures=entry.get("figures"),
                     rollback=rollback,
                     replica=entry.get("replica"),
+                    phases=_phases(entry.get("phases")),
                 )
             )
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -195,6 +205,19 @@ def previous(events: Iterable[Event], running: str | None) -> str | None:
     return next((release for release in reversed(order) if release != running), None)
 
 
+def last_start(events: Iterable[Event]) -> Event | None:
+    """The event that tells the phases of an engine's last start that was timed; None if none was."""
+    return next((event for event in reversed(list(events)) if event.phases), None)
+
+
+def noted_since(event: Event | None, at: float) -> bool:
+    """Whether an event was noted at a time or later; `at` in seconds since the epoch, by the clock of the event's host."""
+    try:
+        return event is not None and datetime.fromisoformat(event.at).timestamp() >= int(at)
+    except ValueError:
+        return False
+
+
 def figures(events: Iterable[Event], release: str) -> Mapping[str, float]:
     """The figures that were last measured of a release; empty if none were."""
     measurements = (
@@ -212,12 +235,15 @@ def _append(
     detail: str | None = None,
     variable: str | None = None,
     figures: Mapping[str, float] | None = None,
+    phases: Mapping[str, float] | None = None,
     rollback: bool = False,
     replica: int | None = None,
 ) -> str:
     record_path(release)  # refuses what is no id
     fields: dict[str, Any] = {"release": release, "event": event, "by": by or controller(), "why": why and why[:_TEXT]}
     fields["figures"] = dict(figures) if figures else None
+    if phases:
+        fields["phases"] = dict(phases)
     if rollback:
         fields["rollback"] = True
     if replica is not None:
@@ -238,6 +264,11 @@ def _append(
         f"printf {shlex.quote(head + ', %s' + chr(92) + 'n')} {values} {body} >> $f && "
         f'if [ "$(wc -l < $f)" -gt {_LINES} ]; then tail -n {_LINES} $f > $f.new && mv -f $f.new $f; fi )'
     )
+
+
+def _phases(value: Any) -> dict[str, float] | None:
+    """The phases of an event as they are read: a number each."""
+    return {str(name): float(seconds) for name, seconds in value.items()} if isinstance(value, dict) else None
 
 
 def _escaped(variable: str) -> str:

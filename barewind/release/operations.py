@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
-from pyinfra import host
-from pyinfra.api import StringCommand, operation
+from pyinfra import host, logger, state
+from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 
+from barewind.engines import ENGINES, start
 from barewind.hosts.file import HostCopy, HostFile
 from barewind.hosts.operations import ManagedFile, known, written
+from barewind.hosts.shell import run
 from barewind.plan.names import EngineNames
 from barewind.release import history
-from barewind.release.facts import EngineUnit, ReleaseState
+from barewind.release.facts import EngineStart, EngineUnit, ReleaseState
 from barewind.release.record import Record
 
 
@@ -100,6 +102,57 @@ def confirmed(
         host.noop(f"the history already says that release {release} serves")
         return
     yield StringCommand(history.serving(release, by=by, why=why, rollback=rollback, replica=replica))
+
+
+@operation()
+def timed(
+    release: str, engine: str, unit: str, container: str, by: str, replica: int | None = None
+) -> Generator[FunctionCommand, None, None]:
+    """Note how long each phase of an engine's start took, by its log, and say it.
+
+    A start that is noted already is not noted again. A log that cannot be read, or tells of no phase, is told and changes
+    nothing.
+
+    + release: id of what runs
+    + engine: the engine's name
+    + unit: name of its unit
+    + container: name of its container
+    + by: who deploys, user@controller
+    + replica: the engine's number, where its host has several
+
+    **Example:**
+
+    .. code:: python
+
+        timed(name="Phases of its start", release="0123456789ab", engine=plan.spec.engine, unit="barewind-engine.service",
+              container="barewind-engine", by="ann@ws1")
+    """
+    facts = host.get_fact(EngineStart, engine=engine, unit=unit, container=container)
+    log = ENGINES[engine].log
+    phases = start.read(facts["lines"], facts["at"], log.phases, log.process) if facts and facts["at"] else {}
+    before = history.last_start(history.of_replica(facts["events"], replica)) if phases else None
+    if not phases:
+        told = f"the log of {unit} does not tell how long the phases of its start took"
+        if state.is_executing:
+            host.log(told)
+        host.noop(told)
+    elif history.noted_since(before, facts["at"]):
+        host.noop("the history already tells of this start")
+    else:
+        note = history.timed(release, phases, by=by, replica=replica)
+        earlier = before.phases if before is not None else None
+        yield FunctionCommand(_note_start, (), {"phases": phases, "before": earlier or {}, "note": note})
+
+
+def _note_start(state: State, host: Host, phases: Mapping[str, float], before: Mapping[str, float], note: str) -> bool:
+    """Say the phases of a start and note them; that they cannot be noted is told, and fails nothing."""
+    host.log(f"start: {start.describe(phases)}")
+    if told := start.slower(phases, before):
+        logger.warning(f"{host.print_prefix}{host.name}: the start {told}")
+    answer = run(state, host, note)
+    if answer.problem:
+        logger.warning(f"{host.print_prefix}{host.name}: the phases of its start cannot be noted: {answer.problem}")
+    return True
 
 
 @operation()

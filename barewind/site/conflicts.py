@@ -10,11 +10,11 @@ from barewind import catalog
 from barewind.drivers import conflicts as drivers
 from barewind.drivers.vendors import vendor_of
 from barewind.engines import ENGINES
+from barewind.engines.candidate import SIZED_KEYS, key_of
 from barewind.engines.command import option_of
 from barewind.engines.image import built_for, reference, version
 from barewind.engines.keys import OWN_KEYS
-from barewind.engines.sizing import SIZED_KEYS, key_of
-from barewind.site import doors, options
+from barewind.site import doors, options, profiles
 from barewind.spec.keys import EngineSpec
 from barewind.versions import older
 
@@ -35,6 +35,7 @@ def _between_keys(spec: EngineSpec) -> Iterator[tuple[str, str]]:
     yield from _modality(spec)
     yield from _options(spec)
     yield from options.refused(spec)
+    yield from profiles.conflicts(spec)
     yield from doors.secrets(spec)
     yield from doors.unaccepted(spec)
     yield from drivers.conflicts(spec)

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from barewind import catalog
+from barewind.engines.candidate import with_engine_args
 from barewind.output.names import fold
-from barewind.site import between, doors, options
+from barewind.site import between, doors, options, profiles
 from barewind.spec.site import Site
 
 
@@ -17,6 +18,8 @@ def notes(site: Site) -> list[str]:
         *site.notes,
         *between.differences(site),
         *_fp8_kernels(site),
+        *_fp8_cache(site),
+        *profiles.notes(site),
         *options.notes(site),
         *_risks(site),
     ]
@@ -49,4 +52,19 @@ def _fp8_kernels(site: Site) -> Iterator[str]:
             f"{accelerator_name} on {fold(names)} cannot multiply FP8: the weights of {model_name} stay FP8 in memory and "
             f"are multiplied as BF16 ({kernel} kernels, which the engine chooses itself). Prompts are read more slowly than on "
             "accelerators with FP8; published figures are not this set-up's"
+        )
+
+
+def _fp8_cache(site: Site) -> Iterator[str]:
+    """KV caches in FP8 of weights that bring no scales for it, where no gate looks at what that does to answers."""
+    hosts: dict[str, list[str]] = defaultdict(list)
+    for name, spec in site.engines.items():
+        calibrated = catalog.models()[spec.model].kv_cache_dtype == "fp8"
+        gated = spec.accuracy_floor is not None or spec.evaluation is not None
+        if with_engine_args(spec).kv_cache_dtype == "fp8" and not calibrated and not gated:
+            hosts[spec.model].append(name)
+    for model, names in hosts.items():
+        yield (
+            f"key 'kv_cache_dtype': FP8 on {fold(names)}, and the weights of {model} bring no calibrated scales for it: answers "
+            "can get worse. Let a gate look: accuracy_floor = 0.9 (docs/gates.md)"
         )

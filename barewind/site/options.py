@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from barewind import catalog
 from barewind.catalog.option_classes import option_classes
 from barewind.engines import ENGINES, options, sizing
+from barewind.engines.candidate import with_engine_args
 from barewind.engines.command import option_of
 from barewind.engines.counted import counted
 from barewind.engines.fit import CONTEXT_MIB
@@ -134,7 +135,7 @@ def _memory_share(spec: EngineSpec) -> Iterator[tuple[str, str]]:
     if spec.gpu_memory_utilization is None and not spec.engine_args:
         return
     accelerator = catalog.accelerators()[spec.accelerator]
-    utilization = sizing.with_engine_args(spec).gpu_memory_utilization
+    utilization = with_engine_args(spec).gpu_memory_utilization
     if not isinstance(utilization, float) or not 0 < utilization < 1 or accelerator.is_cpu:
         return
     most = (accelerator.memory_mib - CONTEXT_MIB) / accelerator.memory_mib

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 
 from barewind.engines import ENGINES
 from barewind.spec.keys import FILL_PORT, BalancerSpec, EngineSpec, MirrorSpec
@@ -46,26 +47,25 @@ def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec | Mo
             yield key, f"engine_port and weights_port are both {spec.engine_port}; choose another port for one of them"
 
 
-def of_exporters(
-    monitor: MonitorSpec, specs: Iterable[EngineSpec | BalancerSpec | MirrorSpec]
-) -> Iterator[tuple[str, str, str]]:
-    """Host, key and sentence of every port where an exporter shall listen and another program of its host does."""
+def of_exporters(specs: Collection[EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec]) -> dict[str, list[str]]:
+    """Problems of ports where an exporter shall listen and another program of its host does, each with these hosts."""
+    problems: dict[str, list[str]] = defaultdict(list)
+    monitor = next((spec for spec in specs if isinstance(spec, MonitorSpec)), None)  # they are alike
     for spec in specs:
+        if monitor is None or isinstance(spec, MonitorSpec):  # its own ports are looked at with its keys
+            continue
         taken = {getattr(spec, key): key for key in _keys(spec)}
         if isinstance(spec, EngineSpec):
             taken |= dict.fromkeys(range(spec.engine_port, _last_port(spec) + 1), "engine_port")
-        wanted = {"node_exporter_port": monitor.node_exporter_port}
-        if isinstance(spec, BalancerSpec):
-            wanted["balancer_metrics_port"] = monitor.balancer_metrics_port
-        for key, port in wanted.items():
+        wanted = ["node_exporter_port", *(["balancer_metrics_port"] if isinstance(spec, BalancerSpec) else [])]
+        for key in wanted:
+            port = getattr(monitor, key)
             if port in taken:
-                yield spec.host, key, f"{port} is {taken[port]} of other hosts; choose another port"
-    if monitor.balancer_metrics_port == monitor.node_exporter_port:
-        yield (
-            monitor.host,
-            "balancer_metrics_port",
-            f"{monitor.node_exporter_port} is node_exporter_port; choose another port",
-        )
+                problems[f"key '{key}': {port} is {taken[port]} of the same host; choose another port"].append(
+                    spec.host
+                )
+            taken[port] = key
+    return problems
 
 
 def _rights(spec: EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec, key: str, port: int) -> str | None:

@@ -25,6 +25,7 @@ from barewind.secrets import option_named_like_one, variable_named_like_one
 from barewind.site import own_catalog, ports
 from barewind.site.conflicts import conflicts
 from barewind.site.groups import BALANCERS, MIRRORS, MONITORS, ROLES, misnamed
+from barewind.site.replicas import resolved
 from barewind.spec.hints import RENAMED, near
 from barewind.spec.keys import KNOWN_KEYS, BalancerSpec, EngineSpec, MirrorSpec, SiteSpec
 from barewind.spec.monitor import OWN_KEYS, MonitorSpec
@@ -67,6 +68,8 @@ def read_site(entries: list[HostEntry]) -> Site:
         try:
             spec = model(**_picked(own, model) | {"host": entry.name, "groups": entry.groups, "address": address})
             common[entry.name] = SiteSpec(**_picked(own, SiteSpec))
+            if isinstance(spec, EngineSpec):
+                spec = resolved(spec)
         except ValidationError as error:
             own_problems += [_explain(entry, dict(problem)) for problem in error.errors()]
         else:
@@ -283,12 +286,7 @@ def _between_hosts(
                 (f"key 'endpoint_paths': {problem}", [other.host])
                 for problem in refused(used.values(), other.endpoint_paths)
             ]
-    for monitor in [spec for spec in others.values() if isinstance(spec, MonitorSpec)][:1]:  # they are alike
-        watched = [*engines.values(), *(spec for spec in others.values() if not isinstance(spec, MonitorSpec))]
-        clashes: dict[str, list[str]] = defaultdict(list)
-        for host, key, problem in ports.of_exporters(monitor, watched):
-            clashes[f"key '{key}': {problem}"].append(host)
-        problems += clashes.items()
+    problems += ports.of_exporters([*engines.values(), *others.values()]).items()
     if complete and engines and all(spec.standby for spec in engines.values()):
         problems.append(
             (

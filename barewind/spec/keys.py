@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -17,12 +16,12 @@ from pydantic import (
 )
 
 from barewind import catalog
-from barewind.secrets import looks_like_one, option_named_like_one
+from barewind.secrets import looks_like_one
 from barewind.spec import known
+from barewind.spec.engine_args import checked
 from barewind.spec.host import HostSpec, private
 from barewind.spec.monitor import MonitorSpec
 from barewind.spec.names import (
-    LONGEST_LINE,
     ControllerFile,
     Domain,
     EndpointPath,
@@ -42,12 +41,9 @@ from barewind.spec.names import (
     Version,
     WeightsPlace,
     Words,
-    kind,
-    shown,
 )
 from barewind.spec.values import parse_max_unavailable, parse_shares
 
-_DEEPEST = 50  # levels of an option's value: engines' own have four
 FILL_PORT = 5099  # of a mirror's host, on 127.0.0.1, while the mirror is filled
 MOST_DRAFT_TOKENS = 16  # per step; drafting more costs more than it can bring
 
@@ -71,8 +67,11 @@ class EngineSpec(HostSpec):
     accelerator_count: int = Field(ge=1, le=64)
     accelerators: list[Annotated[int, Field(ge=0, le=63)]] | None = Field(default=None, min_length=1)
     replicas: int = Field(default=1, ge=1, le=64)
+    profile: Literal["latency", "balanced", "throughput", "recipe"] = "balanced"
+    tpot_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     expected_concurrency: int | None = Field(default=None, ge=1, le=65536)
     cost_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    replicas_chosen: str = ""  # no key: why there are so many, where `replicas` is "auto"
     replica: int | None = None  # no key: which of the host's engines this is, from 0; None where it has one
     tensor_parallel_size: int | None = Field(default=None, ge=1)
     context_length: int | None = Field(default=None, ge=1024)
@@ -185,6 +184,12 @@ class EngineSpec(HostSpec):
             return {**data, "insecure_registries": [*others, mirror]}
         return data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _left_open(cls, data: Any) -> Any:
+        """`replicas = "auto"`: one, until the whole spec is known and a number can be chosen (site/replicas.py)."""
+        return {**data, "replicas": 1, "replicas_chosen": "auto"} if data.get("replicas") == "auto" else data
+
     @field_validator("mirror")
     @classmethod
     def _mirror_is_no_docker_hub_name(cls, mirror: str | None) -> str | None:
@@ -255,34 +260,7 @@ class EngineSpec(HostSpec):
     @field_validator("engine_args", mode="before")
     @classmethod
     def _option_values(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value  # pydantic explains what it should be
-        for name, setting in value.items():
-            if not re.fullmatch(r"-{0,2}[A-Za-z][\w.-]{0,254}", str(name), re.ASCII):
-                raise ValueError(f"{shown(name)} is no option's name; write the name alone, the value beside it")
-            if option_named_like_one(str(name)):
-                found = "a secret"
-            else:  # something within a dict or a list may be a secret by its name alone
-                found = shown(setting) if isinstance(setting, bool | int | float | str) else kind(setting)
-            parts = setting if isinstance(setting, list) else [setting]
-            if not parts or any(not isinstance(part, int | float | str) for part in parts if part is not setting):
-                raise ValueError(f"'{name}': found {found}; write a list of numbers or texts, or a dict")
-            if not isinstance(setting, bool | int | float | str | list | dict) or any(
-                isinstance(part, str) and not part.isprintable() for part in parts
-            ):
-                raise ValueError(
-                    f"'{name}': found {found}; write a number, text in one line, True, False, a list of such or a dict"
-                )
-            try:
-                json.dumps(setting, allow_nan=False)
-                length = len(json.dumps(setting) if isinstance(setting, dict | list) else str(setting).encode())
-            except (TypeError, ValueError, RecursionError) as error:
-                raise ValueError(f"'{name}': found {found}, which is no JSON ({error}); correct it") from None
-            if _deeper(setting, _DEEPEST):
-                raise ValueError(f"'{name}': is nested more than {_DEEPEST} levels deep; flatten it")
-            if length > LONGEST_LINE:
-                raise ValueError(f"'{name}': is longer than {LONGEST_LINE} bytes; shorten it")
-        return value
+        return checked(value)
 
 
 class BalancerSpec(HostSpec):
@@ -369,18 +347,5 @@ KNOWN_KEYS = frozenset(
     key
     for model in (EngineSpec, BalancerSpec, MirrorSpec, MonitorSpec, SiteSpec)
     for key in model.model_fields
-    if key not in ("host", "groups", "replica")
+    if key not in ("host", "groups", "replica", "replicas_chosen")
 )
-
-
-def _deeper(value: object, most: int) -> bool:
-    """Whether a value of JSON has more levels than that; level by level, since Python's own depth is limited."""
-    level = [value]
-    for _ in range(most + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list | tuple)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return bool(level)

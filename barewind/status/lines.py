@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+from barewind.engines import start
+from barewind.engines.start import READY
 from barewind.output.names import fold
 from barewind.release.history import Event
 from barewind.status.rows import BalancerRow, EngineRow
 
 ENGINES = ("host", "release", "engine", "in rotation", "share", "running", "queued", "since", "last event")
 BALANCERS = ("balancer", "servers", "requests", "queued")
+_START = "start:"
 EVENTS = ("host", "when", "release", "event", "by", "why", "detail")
 
 
@@ -38,21 +42,33 @@ def line(rows: tuple[EngineRow, ...]) -> list[str]:
 
 def events(engines: tuple[EngineRow, ...], *, every: bool) -> list[list[str]]:
     """A line per event, host by host; or with hosts to which the same has happened together, from the first to the last time."""
-    groups: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[str, Event]]] = {}
     for engine in engines:
         seen: Counter[tuple[str, ...]] = Counter()  # the same may happen to a host several times
         for event in engine.events:
-            detail = event.detail or ", ".join(f"{name} {value}" for name, value in (event.figures or {}).items())
+            detail = _START if event.phases else _detail(event)  # starts are alike, however long each took
             cells = (event.release, event.event, event.by, _reason(event), detail)
             seen[cells] += 1
             apart = engine.host if every else ""
-            groups.setdefault((*cells, str(seen[cells]), apart), []).append((engine.host, event.at))
+            groups.setdefault((*cells, str(seen[cells]), apart), []).append((engine.host, event))
     lines = []
     for (release, event_name, by, why, detail, *_), happened in groups.items():
-        times = sorted(at for _, at in happened)
+        times = sorted(event.at for _, event in happened)
         when = " to ".join(dict.fromkeys([times[0], times[-1]]))
-        lines.append([fold([host for host, _ in happened]), when, release, event_name, by, why, detail])
+        told = _starts(happened) if detail == _START else detail
+        lines.append([fold([host for host, _ in happened]), when, release, event_name, by, why, told])
     return lines if every else sorted(lines, key=lambda cells: cells[1])
+
+
+def _starts(starts: Sequence[tuple[str, Event]]) -> str:
+    """The phases of a start; of many the longest, with the host that it is of."""
+    host, longest = max(starts, key=lambda one: (one[1].phases or {}).get(READY, 0.0))
+    of_host = f" (the longest, {host})" if len(starts) > 1 else ""
+    return f"{_START} {start.describe(longest.phases or {})}{of_host}"
+
+
+def _detail(event: Event) -> str:
+    return event.detail or ", ".join(f"{name} {value}" for name, value in (event.figures or {}).items())
 
 
 def _cells(row: EngineRow) -> list[str]:

@@ -8,7 +8,9 @@ from pyinfra.api import FactBase
 
 from barewind.checksums import SUMS
 from barewind.hosts.script import quoted, script, split
+from barewind.weights import read_ahead
 from barewind.weights.commands import INTACT
+from barewind.weights.read_ahead import Pages
 
 
 class WeightDirectories(FactBase[dict[str, dict[str, Any]]]):
@@ -43,3 +45,23 @@ class WeightDirectories(FactBase[dict[str, dict[str, Any]]]):
                     "linked": fields[0].endswith(",linked"),
                 }
         return directories
+
+
+class WeightPages(FactBase[Pages]):
+    """How much of the weights in some directories is in the host's page cache, and how much memory is left for the rest.
+
+    + directories: where the weights are
+
+    ```
+    Pages(files=134000000000, resident=0, available=900000000000, memory=1000000000000, system="ext2/ext3")
+    ```
+    """
+
+    abstract = False
+    fresh = True  # engines that have started since have read them
+
+    def command(self, directories: list[str]) -> str:
+        return script(**read_ahead.look(directories))
+
+    def process(self, output: list[str]) -> Pages:
+        return read_ahead.read(split(output))

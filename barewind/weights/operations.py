@@ -6,15 +6,18 @@ from collections.abc import Generator, Mapping
 
 from pyinfra import host, logger, state
 from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
+from pyinfra.api.exceptions import FactProcessError
 
 from barewind.hosts.operations import known
 from barewind.hosts.poll import Poll
 from barewind.hosts.shell import run
-from barewind.progress.meter import Meter
+from barewind.progress.meter import Meter, duration, size
 from barewind.weights import commands
-from barewind.weights.facts import WeightDirectories
+from barewind.weights import read_ahead as ahead
+from barewind.weights.facts import WeightDirectories, WeightPages
 from barewind.weights.helpers import Helpers
 from barewind.weights.plan import UNIT, HostJob, payload
+from barewind.weights.read_ahead import Pages
 
 _INTERVAL = 2.0  # seconds between looks
 _SILENCE = 300.0  # seconds that a host may be out of reach before it is given up; its transfer goes on
@@ -54,6 +57,46 @@ def copied(
     expected = sorted({mine.host, *helping, *(name for name in mine.peers if name in active)})
     yield StringCommand(commands.start(mine), _stdin=payload(mine, token=token, expected=expected))
     yield FunctionCommand(_follow, (), {"job": mine})
+
+
+@operation()
+def read_ahead(directories: list[str]) -> Generator[FunctionCommand, None, None]:
+    """Have weights in the host's page cache, as far as memory that nobody needs allows, before an engine is to load them.
+
+    Nothing is done where it would bring nothing, and that is said. Nothing fails because weights were not read ahead.
+
+    + directories: where they are
+
+    **Example:**
+
+    .. code:: python
+
+        read_ahead(name="Read ahead", directories=["/var/lib/barewind/weights/org--model/<revision>-mistral"])
+    """
+    pages = host.get_fact(WeightPages, directories=directories)
+    needless = "the page cache cannot be looked at" if pages is None else pages.needless
+    if needless:
+        if state.is_executing:
+            host.log(needless)
+        host.noop(needless)
+        return
+    yield FunctionCommand(_read_ahead, (), {"directories": directories, "pages": pages})
+
+
+def _read_ahead(state: State, host: Host, directories: list[str], pages: Pages) -> bool:
+    poll = Poll(_INTERVAL)
+    answer = run(state, host, ahead.command(directories, pages.room), timeout=ahead.LIMIT + 60)
+    after = run(state, host, WeightPages().command(directories))
+    problem, told = answer.problem or after.problem, f"after {duration(poll.waited)}"
+    if not problem:
+        try:
+            resident = WeightPages().process(after.output.splitlines()).resident
+            there = f"{size(resident)} of {size(pages.files)}" if resident is not None else size(pages.files)
+            told = f"{there} of weights are in the page cache {told}"
+        except FactProcessError as error:
+            problem = str(error)
+    host.log(f"weights could not be read ahead: {problem}" if problem else told)
+    return True
 
 
 def _find_help(

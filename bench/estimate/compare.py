@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from barewind import catalog
 from barewind.estimate.host import FIRST_TOKEN_ERROR
-from barewind.estimate.steady import steady_state
-from barewind.estimate.step import Runner, step_time
+from barewind.speed.steady import steady_state
+from barewind.speed.step import Runner, step_time
 from bench.estimate.published import Length, Ratio, Run, ratios, runs
 from bench.estimate.replay import Engine
 

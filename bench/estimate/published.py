@@ -11,7 +11,7 @@ from barewind import catalog
 from barewind.catalog.entries import Part
 from barewind.catalog.models import Shape
 from barewind.documents import read_yaml
-from barewind.estimate.step import Draft, Runner
+from barewind.speed.step import Draft, Runner
 
 FILE = Path(__file__).parent / "published.yaml"
 Length = int | tuple[int, int]

@@ -8,8 +8,8 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
-from barewind.estimate.steady import REQUEST
-from barewind.estimate.step import draft_time, step_time
+from barewind.speed.steady import REQUEST
+from barewind.speed.step import draft_time, step_time
 from bench.estimate.published import Length, Run
 
 _BATCHED_TOKENS = 8192  # of a step

@@ -28,6 +28,11 @@ def engines(names: Hosts = EVERY) -> None:
         _pass(plan, gates.of(plan), evaluation.of(plan))
 
 
+def planned(names: Hosts) -> dict[str, Gate]:
+    """The gates of what engines of the host in hand shall run."""
+    return {plan.name: gates.of(plan) for plan in engine_plans(names)}
+
+
 def of_now(names: Iterable[str]) -> dict[str, Gate]:
     """The gates of what engines of this run serve already, planned or not: by the host's own record, without one by the plan.
 

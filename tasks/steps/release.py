@@ -30,7 +30,7 @@ from barewind.release import unit as render
 from barewind.release.facts import ReleaseHistory
 from barewind.release.history import of_replica
 from barewind.release.host_part import cards_change, divide_program
-from barewind.release.operations import confirmed, deployed, recorded, restarted, retired
+from barewind.release.operations import confirmed, deployed, recorded, restarted, retired, timed
 from barewind.release.record import Record, record_of, secrets_file, whole_unit
 from barewind.spec.site import SSH_PORT
 from barewind.tasks.run import EVERY, Hosts, engine_plan, engine_plans, fleet, host_facts
@@ -149,6 +149,21 @@ def record(engines: Hosts = EVERY) -> None:
         record = record_of(plan, unit)
         reason, secrets = fleet().site.reason, secrets_file(plan)
         record_release(plan, record, reason, whole_unit=whole_unit(record, unit), secrets=secrets)
+
+
+@deploy("History")
+def time_start(gates: Mapping[str, Gate], engines: Hosts = EVERY) -> None:
+    """Note how long the phases of the starts took of engines that have passed these gates."""
+    for plan in host.loop(engine_plans(engines)):
+        gate = gates.get(plan.name)
+        if gate is not None:
+            timed(
+                name="Phases of its start",
+                release=gate.release,
+                engine=gate.engine,
+                **_of_engine(plan),
+                by=controller(),
+            )
 
 
 @deploy("History")

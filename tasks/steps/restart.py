@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from barewind.gate.plan import Gate
 from barewind.rollout.batches import Batch
-from barewind.tasks.run import engines_of_run, once, running
-from barewind.tasks.steps import batches, gate
+from barewind.tasks.run import engines_of_run, fleet, once, running
+from barewind.tasks.steps import batches, gate, release
 
 
 @once
@@ -20,3 +20,16 @@ def plan() -> tuple[tuple[Batch, ...], Mapping[str, Gate]]:
     gates = gate.of_now(engines_of_run())
     hosts = batches.plan(lambda name: ["restart"] if name in gates else [], running, canaries=False)
     return hosts.batches, gates
+
+
+@once
+def weights() -> dict[str, tuple[str, ...]]:
+    """The directories of weights that each engine of the run loads, by its name: those of what it runs, planned or not."""
+    return {name: _weights(name) for name in engines_of_run()}
+
+
+def _weights(name: str) -> tuple[str, ...]:
+    planned, runs = fleet().plans[name], str(running(name))
+    history = None if runs == planned.release else release.history_of(name)
+    record = history["records"].get(runs) if history is not None else None
+    return planned.directories if record is None else record.weights

@@ -40,6 +40,11 @@ class Plan:
     records: Mapping[str, Record]
     gates: Mapping[str, Gate]
 
+    @property
+    def weights(self) -> dict[str, tuple[str, ...]]:
+        """The directories of weights of each engine that is rolled back, by its name."""
+        return {name: record.weights for name, record in self.records.items()}
+
 
 @once
 def plan() -> Plan:

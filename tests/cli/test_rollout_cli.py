@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from barewind.balancer.names import server_name
-from tests.support.fake_fleet import Clone, balancer, gate, rotation, serving
+from tests.support.fake_fleet import Clone, balancer, gate, rotation, sections, serving
 from tests.support.fake_runs import GPUS, by_host, started, up, upgrading
+from tests.support.histories import A
 
 
 def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None:
@@ -23,12 +24,14 @@ def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None
             step
             for number in (1, 2, 3)
             for step in (
+                "Weights | Read ahead",  # while it still serves
                 f"Rotation | Batch {number} of 3: drain",
                 "Docker | Engine",
                 "Compile cache | Of a host that has compiled it",
                 "History | On record",
                 "Engine | Unit",
                 "Gate | Engine answers",
+                "History | Phases of its start",
                 "Compile cache | Packed for other hosts",
                 "History | It serves",
                 f"Rotation | Batch {number} of 3: undrain",
@@ -41,6 +44,40 @@ def test_hosts_that_serve_are_upgraded_one_after_the_other(clone: Clone) -> None
     ]
     for number, gpu in enumerate(GPUS, 1):
         assert f"Rotation | Batch {number} of 3: drain" in by_host(done, gpu)
+
+
+def test_weights_are_read_ahead_before_the_drain_and_the_start_is_said(clone: Clone) -> None:
+    pages = sections(
+        files=["1073741824"],
+        resident=["/usr/bin/fincore", "0"],
+        memory=["MemTotal 1048576000", "MemAvailable 943718400"],
+        system=["ext2/ext3"],
+    )
+    log = [
+        "1764493050.0 gpu1 docker[7]: (APIServer pid=1) INFO 11-30 09:01:26 [api_utils.py:347]",
+        "1764493080.0 gpu1 docker[7]: (Worker pid=30) INFO [default_loader.py:501] Loading weights took 25.0 seconds",
+        "1764493100.0 gpu1 docker[7]: (APIServer pid=1) INFO:     Application startup complete.",
+    ]
+    before = {"at": "2025-11-30T08:00:00Z", "release": A, "event": "measured", "by": "ann@ws1"}
+    start = sections(
+        at=["1764493043.0"],
+        begin=log[:1],
+        phases=log[1:],
+        events=[json.dumps(before | {"phases": {"weights": 5.0, "ready": 20.0}})],
+    )
+    answers = serving() | {"fincore": pages, "_SYSTEMD_INVOCATION_ID": start}
+    clone.inventory(engines=[upgrading(1, answers), upgrading(2)], balancers=[up(*GPUS[:2])])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode == 0, done.stderr
+    steps = by_host(done, GPUS[0])
+    own = [steps.index(step) for step in ("Weights | Read ahead", "Rotation | Batch 1 of 2: drain", "Engine | Unit")]
+    assert own == sorted(own)
+    assert "Weights | Read ahead" not in by_host(done, GPUS[1])  # there is nothing to read
+    assert "start: 57 s: first line 7.0 s, weights 25 s" in done.stderr
+    assert (
+        "the start took 57 s to be ready, the start before it 20 s: weights grew most, from 5.0 s to 25 s"
+        in " ".join(done.stderr.split())
+    )
 
 
 def test_downloads_come_before_any_host_leaves(clone: Clone) -> None:

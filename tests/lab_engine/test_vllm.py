@@ -11,11 +11,11 @@ import pytest
 from lab import topology
 from lab.hosts import hosts
 from lab.images.vllm_image import VLLM
-from lab.services import registry
 from tests.support import pages, ports
-from tests.support.commands import ROOT, Run, Site, data
-from tests.support.lab import LAB, ask, running_image, runs_as_planned, started
-from tests.support.load import under_load
+from tests.support.commands import ROOT, Run, data
+from tests.support.lab import LAB, ask, runs_as_planned, started
+from tests.support.starts import phases_are_told
+from tests.support.upgrades import upgrade_and_way_back
 
 Hosts = tuple[str, ...]
 
@@ -99,6 +99,11 @@ def test_second_run_changes_nothing_and_restarts_nothing(fleet: Hosts) -> None:
     assert [started(host) for host in fleet] + [started("lb1", "haproxy.service")] == before
 
 
+def test_the_history_tells_the_phases_of_the_start(fleet: Hosts) -> None:
+    for host in fleet:
+        phases_are_told(LAB, host)
+
+
 def test_what_plan_prints_is_what_runs(fleet: Hosts) -> None:
     for host in fleet:
         runs_as_planned(LAB, host)
@@ -180,19 +185,4 @@ def test_no_image_is_fetched_from_an_address_that_a_request_names(fleet: Hosts) 
 @pytest.mark.full  # four starts of vLLM under load; lab_rollouts upgrades and rolls back the stand-in
 def test_an_upgrade_and_the_way_back_lose_no_request(fleet: Hosts, tmp_path: Path) -> None:
     """Another image of it, two hosts, light load."""
-    registry.derive("next", repository=VLLM.repository)
-    image = f"{topology.VLLM_IMAGE.rpartition(':')[0]}:next"
-    site = Site(LAB.inventory, tuple(data(image=image, lock_file=str(tmp_path / "next.lock.yaml"))))
-    assert site.barewind("lock").status == 0
-    before = {host: running_image(host) for host in fleet}
-    with under_load(least=20, streams=2, balancers=["lb1"], exact=False) as load:
-        upgraded = site.deploy()
-        between = {host: running_image(host) for host in fleet}
-        back = site.pyinfra("tasks/rollback.py")
-    assert (upgraded.status, back.status) == (0, 0)
-    assert load.lost == []
-    assert load.fewest["lb1"] >= 1
-    assert len(set(between.values())) == 1
-    assert not set(between.values()) & set(before.values())
-    assert {host: running_image(host) for host in fleet} == before
-    assert LAB.deploy().changed == set()
+    upgrade_and_way_back(fleet, VLLM, tmp_path, least=20, streams=2)

@@ -16,6 +16,7 @@ from tests.support import ports, sglang
 from tests.support.commands import json_of
 from tests.support.lab import LAB, ask, plans, runs_as_planned, started, weights_directory
 from tests.support.sglang import FirstDeploy
+from tests.support.starts import phases_are_told
 
 HOST = "sglang1"
 TOOL = {
@@ -55,6 +56,10 @@ def test_second_run_changes_nothing_and_restarts_nothing(served: None) -> None:
     assert run.status == 0
     assert run.changed == set()
     assert (started(HOST), started("lb1", "haproxy.service")) == before
+
+
+def test_the_history_tells_the_phases_of_the_start(served: None) -> None:
+    phases_are_told(LAB, HOST)
 
 
 def test_what_plan_prints_is_what_runs(served: None) -> None:

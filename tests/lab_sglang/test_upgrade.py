@@ -12,11 +12,10 @@ import pytest
 from lab import wait
 from lab.hosts import hosts
 from lab.images.sglang_image import SGLANG
-from lab.services import registry
 from tests.support import ports, sglang
-from tests.support.commands import Site, data
-from tests.support.lab import ENGINE_UNIT, LAB, running_image, servers, started, weights_directory
-from tests.support.load import under_load
+from tests.support.commands import data
+from tests.support.lab import ENGINE_UNIT, LAB, servers, started, weights_directory
+from tests.support.upgrades import upgrade_and_way_back
 
 pytestmark = pytest.mark.full  # each starts an engine at least once, which takes a minute of two cores
 
@@ -31,22 +30,7 @@ def mended(fleet: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def test_a_rolling_upgrade_and_the_way_back_lose_no_request(fleet: tuple[str, ...], tmp_path: Path) -> None:
-    registry.derive("next", repository=SGLANG.repository, source=SGLANG.tag)
-    image = f"{SGLANG.reference.rpartition(':')[0]}:next"
-    site = Site(LAB.inventory, tuple(data(image=image, lock_file=str(tmp_path / "next.lock.yaml"))))
-    assert site.barewind("lock").status == 0
-    before = {host: running_image(host) for host in fleet}
-    with under_load(least=200, streams=4, balancers=["lb1"], exact=False) as load:
-        upgraded = site.deploy()
-        between = {host: running_image(host) for host in fleet}
-        back = site.pyinfra("tasks/rollback.py")
-    assert (upgraded.status, back.status) == (0, 0)
-    assert load.lost == []
-    assert load.fewest["lb1"] >= 1
-    assert len(set(between.values())) == 1
-    assert not set(between.values()) & set(before.values())
-    assert {host: running_image(host) for host in fleet} == before
-    assert LAB.deploy().changed == set()
+    upgrade_and_way_back(fleet, SGLANG, tmp_path, least=200, streams=4)
 
 
 def test_an_option_that_only_the_running_engine_refuses_stops_at_the_first_host(mended: tuple[str, ...]) -> None:

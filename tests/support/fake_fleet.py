@@ -99,6 +99,8 @@ def responses(**host: list[str]) -> dict[str, Any]:
         "ActiveState barewind-weights": ["", "inactive", "whole"],
         "ActiveState barewind-pull": sections(pull=["inactive"], present=["present"], last=[], size=[], error=[]),
         "echo @@barewind:state": sections(files=[], state=[], release=[]),
+        "_SYSTEMD_INVOCATION_ID": sections(at=[], begin=[], phases=[], events=[]),
+        "fincore": sections(files=[], resident=[], memory=[], system=[]),
         "echo @@barewind:answer": sections(answer=[]),
         "journalctl -u barewind-engine": gate(),
         "echo @@barewind:health": sections(health=[]),  # before anything is done

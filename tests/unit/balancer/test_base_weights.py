@@ -77,12 +77,12 @@ def test_no_weight_is_too_large_for_haproxy_nor_nothing() -> None:
 def test_a_server_of_another_weight_than_100_says_so() -> None:
     engines = fleet(host("a", standby=True), host("b", replicas=2), host("c"), host("d", replicas=2, standby=True))
     assert servers(engines).splitlines() == [
-        "    server a 192.0.2.11:8000 maxconn 128 weight 0",
-        "    server b-0 192.0.2.11:8000 maxconn 128 weight 50",
-        "    server b-1 192.0.2.11:8001 maxconn 128 weight 50",
-        "    server c 192.0.2.11:8000 maxconn 128",
-        "    server d-0 192.0.2.11:8000 maxconn 128 weight 0",
-        "    server d-1 192.0.2.11:8001 maxconn 128 weight 0",
+        "    server a 192.0.2.11:8000 maxconn 512 weight 0",
+        "    server b-0 192.0.2.11:8000 maxconn 384 weight 50",
+        "    server b-1 192.0.2.11:8001 maxconn 384 weight 50",
+        "    server c 192.0.2.11:8000 maxconn 512",
+        "    server d-0 192.0.2.11:8000 maxconn 384 weight 0",
+        "    server d-1 192.0.2.11:8001 maxconn 384 weight 0",
     ]
 
 

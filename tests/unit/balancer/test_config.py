@@ -27,7 +27,7 @@ def test_a_balancers_own_settings() -> None:
     assert "    bind *:80\n" in text
     assert "    timeout queue 5s\n" in text
     assert "    timeout client 60s\n    timeout server 900s\n" in text
-    assert "    server gpu-h1 192.0.2.11:8100 maxconn 128\n" in text
+    assert "    server gpu-h1 192.0.2.11:8100 maxconn 512\n" in text
     assert "    server gpu-h1 192.0.2.11:8000 maxconn 32 weight 0\n" in haproxy_config(
         balancer_spec(), [engine_spec(standby=True, max_num_seqs=32)]
     )

@@ -36,7 +36,7 @@ def test_engines_have_as_many_places_as_sequences_whoever_says_so() -> None:
         engine_spec(host="c", engine_args={"max-num-seqs": 64}),
         lab_spec(host="d"),
     ]
-    assert limits(balancer_spec(), specs).slots == {"a": 128, "b": 32, "c": 64, "d": 128}
+    assert limits(balancer_spec(), specs).slots == {"a": 512, "b": 32, "c": 64, "d": 128}
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_one_address_has_fewer_than_a_quarter_of_the_places_but_four(sequences: 
 
 def test_hosts_that_stand_by_have_no_places_to_fill() -> None:
     specs = [engine_spec(host="blue"), engine_spec(host="green", standby=True)]
-    assert limits(balancer_spec(), specs).requests_per_client == 31
+    assert limits(balancer_spec(), specs).requests_per_client == 127

@@ -344,19 +344,19 @@ def test_a_plan_that_does_not_fit_is_shown_and_is_status_1(folder: Path, json_to
     result = barewind("plan", "site.py", *json_too)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: 10.0.0.1, 10.0.0.2: 1 x h200 cannot hold {MEDIUM} with 32768 tokens of context: room for 6144 tokens of "
-        "KV cache. Try: accelerator_count = 2: fits 262144 tokens of context, with room for 369408\n"
+        f"Error: 10.0.0.1, 10.0.0.2: 1 x h200 cannot hold {MEDIUM} with 32768 tokens of context: room for 7648 tokens of "
+        "KV cache. Try: accelerator_count = 2: fits 262144 tokens of context, with room for 371616\n"
     )
     if json_too:
         assert [one["fit"]["fits"] for one in json.loads(result.stdout)] == [False, False]
     else:
-        assert "memory  DOES NOT FIT: 119.4 GiB of weights per accelerator, room for 6144 tokens" in result.stdout
+        assert "memory  DOES NOT FIT: 119.4 GiB of weights per accelerator, room for 7648 tokens" in result.stdout
 
 
 def test_a_plan_that_fits_shows_the_room(folder: Path) -> None:
     result = barewind("plan", "site.py")
     assert (
-        "memory  fits: 14.9 GiB of weights per accelerator, room for 2483856 tokens of KV cache, "
+        "memory  fits: 14.9 GiB of weights per accelerator, room for 2388544 tokens of KV cache, "
         "9 sequences of 262144 tokens"
     ) in result.stdout
 

@@ -32,7 +32,7 @@ def test_a_plan_has_three_lines_about_speed_for_hosts_that_are_alike(folder: Pat
         "90 tokens/s of the host with 1 request in flight (11.0 ms per token), 670 with 8 (11.8), 2151 with 32 (14.8)"
         in shown[0]
     )
-    assert "4805 with 512 (26.5; 384 queue)" in shown[0]
+    assert "4805 with 128 (26.5), 6168 with 512 (82.9)" in shown[0]
     assert shown[1].startswith("within 10 %; the first token within 40 %")
     assert shown[1].endswith("measured on this hardware: no")
     assert "replicas = 4 (tensor parallel 2) does more from 384 in flight on" in shown[2]
@@ -56,9 +56,9 @@ def test_hosts_that_are_alike_are_compared_in_one_table(folder: Path) -> None:
     assert shown[2] == (
         "layout draft cache modality context KV tokens sequences tokens/s ms per token cost of 1M tokens note"
     )
-    assert shown[3] == "1 x TP 8 yes fp8 text 262144 4967712 18 2629 12.1 2.59"
+    assert shown[3] == "1 x TP 8 yes fp8 text 262144 4777104 18 2629 12.1 2.59"
     (planned,) = [line for line in shown if line.endswith("planned")]
-    assert planned == "1 x TP 8 yes bf16 text 262144 2483856 9 2594 12.2 2.62 planned"
+    assert planned == "1 x TP 8 yes bf16 text 262144 2388544 9 2594 12.2 2.62 planned"
     assert len([line for line in shown if " x TP " in line]) == 24
     assert shown[-2:] == [
         "note: these weights bring no scales for a KV cache in fp8; see what it does to answers first",
@@ -68,13 +68,13 @@ def test_hosts_that_are_alike_are_compared_in_one_table(folder: Path) -> None:
 
 def test_what_is_beyond_what_a_host_takes_queues(folder: Path) -> None:
     result = plan("site.py", "--compare", "--in-flight", "600", "--objective", "latency")
-    assert any(line.startswith("1 x TP 8 ") and line.endswith("planned, 472 queue") for line in lines(result))
+    assert any(line.startswith("1 x TP 8 ") and line.endswith("planned, 88 queue") for line in lines(result))
     assert any(line.startswith("4 x TP 2 ") and line.endswith(" 88 queue") for line in lines(result))
 
 
 def test_a_narrow_terminal_gets_paragraphs(folder: Path) -> None:
     result = plan("site.py", "--compare", columns=60)
-    assert "draft yes, cache fp8, modality text, context 262144, KV tokens 4967712" in " ".join(lines(result))
+    assert "draft yes, cache fp8, modality text, context 262144, KV tokens 4777104" in " ".join(lines(result))
 
 
 def test_the_comparison_as_json_is_as_its_schema_says(folder: Path) -> None:

@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", TEXT, re.MU
 
 
 def test_every_block_is_found() -> None:
-    assert len(BLOCKS) == TEXT.count("```text") == TEXT.count("```python") == 10
+    assert len(BLOCKS) == TEXT.count("```text") == TEXT.count("```python") == 11
 
 
 @pytest.mark.parametrize(("data", "command"), BLOCKS, ids=[" ".join(data.split("\n")) for data, _ in BLOCKS])

@@ -33,7 +33,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
         --speculative-config DRAFT_3
-        --gpu-memory-utilization 0.9 --max-num-seqs 128 --max-num-batched-tokens 4096
+        --safetensors-load-strategy prefetch
+        --gpu-memory-utilization 0.9 --max-num-seqs 192 --max-num-batched-tokens 4096
         """,
     ),
     (
@@ -46,7 +47,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
         --speculative-config DRAFT_3
-        --kv-cache-dtype fp8 --gpu-memory-utilization 0.9 --max-num-seqs 128 --max-num-batched-tokens 4096
+        --safetensors-load-strategy prefetch --kv-cache-dtype fp8
+        --gpu-memory-utilization 0.9 --max-num-seqs 256 --max-num-batched-tokens 4096
         """,
     ),
     (
@@ -59,7 +61,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
         --speculative-config DRAFT_3
-        --kv-cache-dtype fp8 --gpu-memory-utilization 0.9 --max-num-seqs 128 --max-num-batched-tokens 4096
+        --safetensors-load-strategy prefetch --kv-cache-dtype fp8
+        --gpu-memory-utilization 0.9 --max-num-seqs 512 --max-num-batched-tokens 6144
         """,
     ),
     (
@@ -72,7 +75,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
         --speculative-config DRAFT_3
-        --gpu-memory-utilization 0.9 --max-num-seqs 128 --max-num-batched-tokens 4096
+        --safetensors-load-strategy prefetch
+        --gpu-memory-utilization 0.9 --max-num-seqs 512 --max-num-batched-tokens 6144
         """,
     ),
     (
@@ -85,7 +89,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --limit-mm-per-prompt '{"image": 4}' --allowed-media-domains media.invalid
         --mm-encoder-tp-mode data --speculative-config DRAFT_3
-        --gpu-memory-utilization 0.9 --max-num-seqs 128 --max-num-batched-tokens 8192
+        --safetensors-load-strategy prefetch
+        --gpu-memory-utilization 0.9 --max-num-seqs 512 --max-num-batched-tokens 8192
         """,
     ),
     (
@@ -98,7 +103,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
         --speculative-config DRAFT_5
-        --gpu-memory-utilization 0.9 --max-num-seqs 128 --max-num-batched-tokens 4096
+        --safetensors-load-strategy prefetch
+        --gpu-memory-utilization 0.9 --max-num-seqs 512 --max-num-batched-tokens 6144
         """,
     ),
     (
@@ -111,7 +117,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
         --speculative-config DRAFT_3
-        --gpu-memory-utilization 0.9 --max-num-seqs 128 --max-num-batched-tokens 4096
+        --safetensors-load-strategy prefetch
+        --gpu-memory-utilization 0.9 --max-num-seqs 512 --max-num-batched-tokens 8192
         """,
     ),
     (
@@ -124,7 +131,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
         --speculative-config DRAFT_3
-        --gpu-memory-utilization 0.9 --max-num-seqs 128 --max-num-batched-tokens 4096
+        --safetensors-load-strategy prefetch
+        --gpu-memory-utilization 0.9 --max-num-seqs 512 --max-num-batched-tokens 12288
         """,
     ),
     (
@@ -137,7 +145,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
         --speculative-config DRAFT_3
-        --gpu-memory-utilization 0.9 --max-num-seqs 128 --max-num-batched-tokens 4096
+        --safetensors-load-strategy prefetch
+        --gpu-memory-utilization 0.9 --max-num-seqs 512 --max-num-batched-tokens 12288
         --kernel-config '{"enable_cutedsl_warmup": false}'
         """,
     ),
@@ -149,8 +158,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --served-model-name mistralai/Mistral-Medium-3.5-128B --host 192.0.2.11 --port 8000
         --tokenizer-mode mistral --config-format mistral --load-format mistral --tensor-parallel-size 1
         --max-model-len 131072 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
-        --shutdown-timeout 600 --language-model-only --no-enable-prefix-caching --gpu-memory-utilization 0.9
-        --max-num-seqs 128 --max-num-batched-tokens 4096
+        --shutdown-timeout 600 --language-model-only --enable-prefix-caching --gpu-memory-utilization 0.9
+        --max-num-seqs 72 --max-num-batched-tokens 1024
         """,
     ),
     (
@@ -162,8 +171,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --tokenizer-mode mistral --config-format mistral --load-format mistral --tensor-parallel-size 2
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
-        --no-enable-prefix-caching --gpu-memory-utilization 0.9 --max-num-seqs 128
-        --max-num-batched-tokens 4096
+        --enable-prefix-caching --safetensors-load-strategy prefetch --gpu-memory-utilization 0.9 --max-num-seqs 256
+        --max-num-batched-tokens 1536
         """,
     ),
     (
@@ -175,8 +184,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --tokenizer-mode mistral --config-format mistral --load-format mistral --tensor-parallel-size 4
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
-        --no-enable-prefix-caching --gpu-memory-utilization 0.9 --max-num-seqs 128
-        --max-num-batched-tokens 4096
+        --enable-prefix-caching --safetensors-load-strategy prefetch --gpu-memory-utilization 0.9 --max-num-seqs 512
+        --max-num-batched-tokens 3072
         """,
     ),
     (
@@ -188,8 +197,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --tokenizer-mode mistral --config-format mistral --load-format mistral --tensor-parallel-size 8
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --language-model-only
-        --no-enable-prefix-caching --gpu-memory-utilization 0.9 --max-num-seqs 128
-        --max-num-batched-tokens 4096
+        --enable-prefix-caching --safetensors-load-strategy prefetch --gpu-memory-utilization 0.9 --max-num-seqs 512
+        --max-num-batched-tokens 6144
         """,
     ),
     (
@@ -201,7 +210,7 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --tokenizer-mode mistral --config-format mistral --load-format mistral --tensor-parallel-size 1
         --max-model-len 65536 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --limit-mm-per-prompt '{"image": 4}' --allowed-media-domains media.invalid
-        --no-enable-prefix-caching --gpu-memory-utilization 0.9 --max-num-seqs 128
+        --enable-prefix-caching --gpu-memory-utilization 0.9 --max-num-seqs 56
         --max-num-batched-tokens 8192
         """,
     ),
@@ -215,7 +224,7 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --limit-mm-per-prompt '{"image": 4}' --allowed-media-domains media.invalid
         --mm-encoder-tp-mode data
-        --no-enable-prefix-caching --gpu-memory-utilization 0.9 --max-num-seqs 128
+        --enable-prefix-caching --safetensors-load-strategy prefetch --gpu-memory-utilization 0.9 --max-num-seqs 256
         --max-num-batched-tokens 8192
         """,
     ),
@@ -229,7 +238,7 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --limit-mm-per-prompt '{"image": 4}' --allowed-media-domains media.invalid
         --mm-encoder-tp-mode data
-        --no-enable-prefix-caching --gpu-memory-utilization 0.9 --max-num-seqs 128
+        --enable-prefix-caching --safetensors-load-strategy prefetch --gpu-memory-utilization 0.9 --max-num-seqs 512
         --max-num-batched-tokens 8192
         """,
     ),
@@ -243,7 +252,7 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --max-model-len 262144 --enable-auto-tool-choice --tool-call-parser mistral --reasoning-parser mistral
         --shutdown-timeout 600 --limit-mm-per-prompt '{"image": 4}' --allowed-media-domains media.invalid
         --mm-encoder-tp-mode data
-        --no-enable-prefix-caching --gpu-memory-utilization 0.9 --max-num-seqs 128
+        --enable-prefix-caching --safetensors-load-strategy prefetch --gpu-memory-utilization 0.9 --max-num-seqs 512
         --max-num-batched-tokens 8192
         """,
     ),
@@ -258,8 +267,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --limit-mm-data-per-request '{"image": 0, "video": 0, "audio": 0}'
         --dtype bfloat16 --speculative-algorithm EAGLE
         --speculative-draft-model-path /models/mistralai/Mistral-Medium-3.5-128B-EAGLE --speculative-num-steps 3
-        --speculative-eagle-topk 1 --speculative-num-draft-tokens 4 --mem-fraction-static 0.85
-        --max-running-requests 128 --chunked-prefill-size 4096
+        --speculative-eagle-topk 1 --speculative-num-draft-tokens 4 --mem-fraction-static 0.9
+        --max-running-requests 512 --chunked-prefill-size 6144
         --config /run/barewind/sglang.yaml
         """,
     ),
@@ -272,7 +281,7 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --served-model-name mistralai/Mistral-Medium-3.5-128B --host 192.0.2.11 --port 8000 --tp-size 4
         --context-length 262144 --tool-call-parser mistral --reasoning-parser mistral --enable-metrics
         --limit-mm-data-per-request '{"image": 0, "video": 0, "audio": 0}'
-        --mem-fraction-static 0.9 --max-running-requests 128 --chunked-prefill-size 4096
+        --mem-fraction-static 0.9 --max-running-requests 512 --chunked-prefill-size 4096
         --config /run/barewind/sglang.yaml
         """,
     ),
@@ -288,7 +297,7 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --allowed-media-domains media.invalid --dtype bfloat16 --speculative-algorithm EAGLE
         --speculative-draft-model-path /models/mistralai/Mistral-Medium-3.5-128B-EAGLE --speculative-num-steps 3
         --speculative-eagle-topk 1 --speculative-num-draft-tokens 4 --kv-cache-dtype fp8_e4m3
-        --mem-fraction-static 0.85 --max-running-requests 128 --chunked-prefill-size 8192
+        --mem-fraction-static 0.9 --max-running-requests 512 --chunked-prefill-size 8192
         --config /run/barewind/sglang.yaml
         """,
     ),
@@ -304,7 +313,7 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --dtype bfloat16 --speculative-algorithm EAGLE
         --speculative-draft-model-path /models/mistralai/Mistral-Medium-3.5-128B-EAGLE --speculative-num-steps 3
         --speculative-eagle-topk 1 --speculative-num-draft-tokens 4 --mem-fraction-static 0.85
-        --max-running-requests 128 --chunked-prefill-size 4096
+        --max-running-requests 192 --chunked-prefill-size 6144
         --config /run/barewind/sglang.yaml
         """,
     ),
@@ -318,7 +327,7 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
         --context-length 262144 --tool-call-parser mistral --reasoning-parser mistral --enable-metrics
         --limit-mm-data-per-request '{"image": 0, "video": 0, "audio": 0}'
         --mem-fraction-static 0.9
-        --max-running-requests 128 --chunked-prefill-size 4096
+        --max-running-requests 512 --chunked-prefill-size 6144
         --config /run/barewind/sglang.yaml
         """,
     ),
@@ -373,7 +382,8 @@ def test_it_fits_and_the_engine_knows_every_option(changes: dict[str, Any]) -> N
 def test_the_whole_environment(changes: dict[str, Any]) -> None:
     made = plan(engine_spec(**changes))
     vendor = "amd" if made.spec.accelerator.startswith("mi") else "nvidia"
-    assert made.command.env == ENV[made.spec.engine, vendor] | UNPRIVILEGED
+    together = {"NCCL_MIN_NCHANNELS": "112"} if vendor == "amd" and made.spec.tensor_parallel > 1 else {}
+    assert made.command.env == ENV[made.spec.engine, vendor] | UNPRIVILEGED | together
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=TITLES)
@@ -382,3 +392,30 @@ def test_every_option_has_one_reason(changes: dict[str, Any]) -> None:
     shown = [option.flag for option in made.command.options]
     assert len(set(shown)) == len(shown)
     assert all(option.reason for option in made.command.options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ahead"),
+    [
+        ({"accelerator": "h100", "accelerator_count": 4}, True),
+        (
+            {"accelerator": "h100", "accelerator_count": 2},
+            False,
+        ),  # a part of a server may have less memory than the weights
+        ({"accelerator": "b200", "accelerator_count": 1}, False),
+        ({"accelerator": "b300", "accelerator_count": 1}, True),
+        ({"accelerators": [0]}, True),  # the host's, whichever of them are used
+        ({"profile": "recipe"}, False),
+        ({"engine_args": {"safetensors-load-strategy": False}}, False),
+        ({"engine": "sglang"}, False),  # it has no such option
+    ],
+    ids=str,
+)
+def test_weights_are_read_ahead_where_the_host_has_the_memory(changes: dict[str, Any], ahead: bool) -> None:
+    assert ("--safetensors-load-strategy" in plan(engine_spec(**changes)).command.argv) == ahead
+
+
+@pytest.mark.parametrize("profile", ["latency", "balanced", "throughput"])
+@pytest.mark.parametrize("changes", CHANGES, ids=TITLES)
+def test_no_profile_has_options_that_the_engine_refuses(changes: dict[str, Any], profile: str) -> None:
+    assert problems(plan(engine_spec(**changes | {"profile": profile}))) == []

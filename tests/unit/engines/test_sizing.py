@@ -8,6 +8,7 @@ import pytest
 
 from barewind import catalog
 from barewind.engines import sizing
+from barewind.engines.candidate import MARGIN
 from barewind.engines.sizing import Sizing
 from barewind.spec.keys import EngineSpec
 from tests.support.factories import LAB_MODEL, MEDIUM, engine_spec, lab_spec, plan
@@ -42,12 +43,9 @@ VLLM_IMAGE = VLLM_TEXT | {
     "mi300x":    [ (K64, False), (K256, False), (K256, False), (K256, False)],
     "mi308x":    [ (K64, False), (K256, False), (K256, False), (K256, False)],
 }  # fmt: skip
-# It holds the vision tower in either case, and not a copy of it on each accelerator; of the memory it takes less beside a draft.
+# It holds the vision tower in either case, and not a copy of it on each accelerator.
 SGLANG = VLLM_IMAGE | {
-    "h100nvl":   [         None,  (K64, False),  (K256, True),  (K256, True)],
-    "b200":      [ (K64, False), (K256, False),  (K256, True),  (K256, True)],
-    "b300":      [ (K256, True), (K256, False),  (K256, True),  (K256, True)],
-    "l40s":      [         None,          None,  (K32, False),  (K256, True)],
+    "l40s":      [         None,          None,   (K32, True),  (K256, True)],
     "rtx5090":   [         None,          None,          None,  (K128, True)],
 }  # fmt: skip
 TABLES = {
@@ -88,11 +86,90 @@ def test_what_is_chosen(
     context, draft = expected
     assert settled.fit.fits
     assert (settled.context_length, settled.draft) == (context, EAGLE if draft else None)
-    assert settled.utilization == (0.85 if draft and engine == "sglang" else 0.9)
-    tokens = 8192 if modality == "image" else 4096
-    assert (settled.sequences, settled.batched_tokens, settled.draft_tokens) == (128, tokens, 3)
-    assert settled.extra == {}
+    assert (settled.utilization, settled.draft_tokens, settled.extra) == (0.9, 3, {})
     assert settled.fit.context_length == context
+
+
+# Per accelerator: with 1, 2, 4 and 8 of them tokens of a step, and sequences at a time. Of those without a line nothing is known.
+STEPS = {
+    "h100":   [     None, (3072,  16), ( 4096, 192), ( 6144, 512)],
+    "h200":   [     None, (3072, 128), ( 4096, 384), ( 6144, 512)],
+    "b200":   [(3072, 48), (6144, 256), ( 8192, 512), (12288, 512)],
+    "b300":   [(3072, 128), (6144, 384), ( 8192, 512), (12288, 512)],
+    "mi300x": [(1024, 72), (1536, 256), ( 3072, 512), ( 6144, 512)],
+    "mi325x": [(1024, 128), (1536, 384), ( 3072, 512), ( 6144, 512)],
+    "mi355x": [(2048, 192), (2048, 512), ( 4096, 512), ( 8192, 512)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("accelerator", sorted(VLLM_TEXT))
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_tokens_of_a_step_are_those_of_half_a_second(accelerator: str, modality: str) -> None:
+    for count, known in zip(COUNTS, STEPS.get(accelerator, [(4096, 0)] * 4), strict=True):
+        tokens = sized(count, accelerator, modality=modality).batched_tokens
+        assert known is None or tokens == (known[0] if modality == "text" else max(known[0], 8192))
+
+
+@pytest.mark.parametrize("accelerator", STEPS)
+def test_as_many_sequences_as_the_cache_holds(accelerator: str) -> None:
+    for count, known in zip(COUNTS, STEPS[accelerator], strict=True):
+        settled = sized(count, accelerator)
+        assert known is None or settled.sequences == known[1]
+
+
+@pytest.mark.parametrize("accelerator", sorted(VLLM_TEXT))
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("changes", [{}, {"max_num_batched_tokens": 256}, {"context_length": 1024}, {"speculative": 7}])
+def test_sequences_are_never_more_than_cache_and_step_hold(
+    engine: str, accelerator: str, changes: dict[str, Any]
+) -> None:
+    for count in COUNTS:
+        settled = sized(count, accelerator, engine=engine, **changes)
+        assert settled.fit is not None
+        assert settled.sequences is not None
+        assert settled.batched_tokens is not None
+        if settled.fit.fits:
+            rows = 1 + (settled.draft_tokens if settled.draft else 0)
+            assert settled.sequences * min(2048, settled.context_length) <= settled.fit.kv_token_capacity
+            assert settled.sequences == 1 or 2 * settled.sequences * rows <= settled.batched_tokens
+
+
+def test_sequences_that_would_cost_the_context_are_not_taken() -> None:
+    """More than usual take memory for their graphs and their sampler."""
+    assert sized(4, "h100", speculative=False, context_length=K256).sequences == 192
+    assert sized(4, "h100", speculative=False, context_length=440_000).sequences == 128
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "in_flight", "drafts"),
+    [
+        ("h200", None, True),
+        ("h200", 48, True),
+        ("h200", 64, False),
+        ("h200", 128, False),
+        ("b200", 64, True),
+        ("b200", 96, False),
+        ("a100", 32, True),  # nothing is known of how fast it is
+        ("a100", 33, False),
+        ("mi300x", 1, False),  # nobody has published a run
+    ],
+)
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_a_draft_is_taken_where_the_expected_load_is_one_that_it_pays_for(
+    engine: str, accelerator: str, in_flight: int | None, drafts: bool
+) -> None:
+    settled = sized(8, accelerator, engine=engine, expected_concurrency=in_flight)
+    assert (settled.draft is not None) == drafts
+    assert settled.reasons["speculative"]
+    assert sized(8, accelerator, engine=engine, expected_concurrency=in_flight, speculative=True).draft == EAGLE
+
+
+def test_the_load_of_a_draft_is_that_of_one_engine() -> None:
+    assert sized(8, "h200", expected_concurrency=128).draft is None
+    assert sized(8, "h200", expected_concurrency=128, replicas=4).draft == EAGLE
+    assert (
+        sized(8, "h200", expected_concurrency=512, max_num_seqs=8).draft is None
+    )  # what waits, waits for a full engine
 
 
 @pytest.mark.parametrize("accelerator", sorted(VLLM_TEXT))
@@ -129,9 +206,9 @@ def test_explicit_values_are_kept_whether_they_fit_or_not(
 
 @pytest.mark.parametrize("value", [True, 1, 5])
 def test_a_draft_that_is_asked_for_is_kept_where_it_costs_context(value: Any) -> None:
-    # auto: 131072 tokens without a draft
-    settled = sized(1, "mi300x", speculative=value)
-    assert (settled.context_length, settled.draft) == (K64, EAGLE)
+    # auto: 65536 tokens without a draft
+    settled = sized(4, "l40s", speculative=value)
+    assert (settled.context_length, settled.draft) == (K32, EAGLE)
     assert settled.fit is not None
     assert settled.fit.fits
 
@@ -178,7 +255,7 @@ def test_no_default_is_tight(engine: str, accelerator: str) -> None:
     for count in COUNTS:
         settled = sized(count, accelerator, engine=engine)
         assert settled.fit is not None
-        assert not settled.fit.fits or settled.fit.kv_token_capacity >= settled.context_length * sizing.MARGIN
+        assert not settled.fit.fits or settled.fit.kv_token_capacity >= settled.context_length * MARGIN
 
 
 def test_hosts_that_differ_in_name_and_address_are_settled_alike() -> None:

@@ -78,7 +78,7 @@ def test_it_is_planned_from_an_inventory() -> None:
     assert made.command.argv == [
         *("toy-server", "run", "--weights", f"/models/{MEDIUM}", "--call-it", MEDIUM),
         *("--listen", "10.0.0.1", "--tcp-port", "8000", "--shards", "8", "--window", "262144", "--tools", "--think"),
-        *("--guess", json.dumps(TOY_DRAFT), "--memory-share", "0.9", "--at-once", "128"),
+        *("--guess", json.dumps(TOY_DRAFT), "--memory-share", "0.9", "--at-once", "512"),
     ]
     assert made.command.env == UNPRIVILEGED | {
         "HF_HUB_OFFLINE": "1",

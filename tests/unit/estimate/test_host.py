@@ -32,7 +32,7 @@ def test_a_host_is_estimated_at_each_load() -> None:
         {"in_flight": 8, "tokens_per_second": 670.1, "ms_per_token": 11.84, "error_percent": 10},
         {"in_flight": 32, "tokens_per_second": 2150.8, "ms_per_token": 14.78, "error_percent": 10},
         {"in_flight": 128, "tokens_per_second": 4804.8, "ms_per_token": 26.54, "error_percent": 10},
-        {"in_flight": 512, "tokens_per_second": 4804.8, "ms_per_token": 26.54, "error_percent": 10},
+        {"in_flight": 512, "tokens_per_second": 6168.1, "ms_per_token": 82.89, "error_percent": 10},
     ]
     assert LOADS == (1, 8, 32, 128, 512)
 
@@ -57,7 +57,7 @@ def test_a_draft_that_nobody_has_published_there_is_less_sure() -> None:
 
 def test_the_engines_of_a_host_share_the_requests() -> None:
     one, both = known(accelerator_count=4), known(replicas=2, replica=0)
-    assert (both.count, both.together) == (2, 256)
+    assert (both.count, both.together) == (2, 1024)
     # with one request in flight the other engine has nothing to do; with two each has one
     assert estimate(both, 1).tokens_per_second == estimate(one, 1).tokens_per_second
     assert estimate(both, 64).tokens_per_second == pytest.approx(2 * estimate(one, 32).tokens_per_second, rel=1e-4)
@@ -72,12 +72,12 @@ def test_engines_side_by_side_in_one_process_group_count_too() -> None:
 @pytest.mark.parametrize(
     ("changes", "together"),
     [
-        ({}, 128),
+        ({}, 512),
         ({"max_num_seqs": 16}, 16),
         ({"engine_args": {"max-num-seqs": 20}}, 20),
         ({"replicas": 4, "replica": 0, "max_num_seqs": 16}, 64),
         # 43008 tokens of cache and 2048 of a request: what is more waits
-        ({"accelerator": "h100", "accelerator_count": 2}, 21),
+        ({"accelerator": "h100", "accelerator_count": 2}, 20),
     ],
 )
 def test_what_does_not_run_at_a_time_queues(changes: dict[str, Any], together: int) -> None:

@@ -39,9 +39,12 @@ WRONG = [
     ({"receivers": {"a": {"kind": "webhook", "url": "https://x/?token=abcdefgh"}}}, "has a secret in it"),
     ({"monitor_port": 9093}, "key 'alertmanager_port': 9093 is monitor_port; choose another port"),
     ({"monitor_port": 22}, "key 'monitor_port': Input should be greater than or equal to 1024"),
-    ({"node_exporter_port": 8000}, "key 'node_exporter_port': 8000 is engine_port of other hosts; choose another port"),
-    ({"balancer_metrics_port": 8000}, "key 'balancer_metrics_port': 8000 is endpoint_port of other hosts"),
-    ({"balancer_metrics_port": 9100}, "key 'balancer_metrics_port': 9100 is node_exporter_port"),
+    (
+        {"node_exporter_port": 8000},
+        "key 'node_exporter_port': 8000 is engine_port of the same host; choose another",
+    ),
+    ({"balancer_metrics_port": 8000}, "key 'balancer_metrics_port': 8000 is endpoint_port of the same host"),
+    ({"balancer_metrics_port": 9100}, "key 'balancer_metrics_port': 9100 is node_exporter_port of the same host"),
     ({"monitor_retention_days": 0}, "key 'monitor_retention_days': Input should be greater than or equal to 1"),
 ]
 

@@ -63,11 +63,21 @@ def test_the_estimate_is_of_the_whole_host() -> None:
     assert [each["in_flight"] for each in made["estimate"]] == [1, 8, 32, 128, 512]
     assert made["estimate"][4] == {
         "in_flight": 512,
-        "tokens_per_second": 6936.1,
-        "ms_per_token": 36.77,
+        "tokens_per_second": 7858.0,
+        "ms_per_token": 65.01,
         "error_percent": 10,
     }
     assert made["no_estimate"] is None
+
+
+def test_what_is_left_open_goes_by_the_profile_and_says_why() -> None:
+    made = as_json(plan(engine_spec(max_num_seqs=64, expected_concurrency=128)))["profile"]
+    assert (made["name"], made["in_flight"]) == ("balanced", 128)
+    assert made["why"] == {
+        "max_num_batched_tokens": "streams stand still for 0.39 s at most while prompts are read (estimate)",
+        "speculative": "0.82 times the tokens/s with 128 in flight on an engine (estimate)",
+    }
+    assert as_json(plan(engine_spec(profile="throughput")))["profile"]["in_flight"] is None
 
 
 def test_where_nothing_is_known_there_is_no_estimate_but_a_reason() -> None:

@@ -50,11 +50,13 @@ H200 = [
     "--speculative-config",
     '{"model": "/models/mistralai/Mistral-Medium-3.5-128B-EAGLE", "method": "eagle", '
     '"num_speculative_tokens": 3, "max_model_len": 65536}',
+    *("--safetensors-load-strategy", "prefetch"),
     *("--gpu-memory-utilization", "0.9"),
-    *("--max-num-seqs", "128"),
-    *("--max-num-batched-tokens", "4096"),
+    *("--max-num-seqs", "512"),
+    *("--max-num-batched-tokens", "6144"),
 ]
 DRAFT = H200.index("--speculative-config")
+LOADING = H200.index("--safetensors-load-strategy")
 SHARES = H200.index("--gpu-memory-utilization")  # memory share and batch sizes stand from here on
 ENV = {
     "GLOO_SOCKET_IFNAME": "lo",
@@ -83,11 +85,15 @@ def test_eight_h200_text_only() -> None:
 
 def test_mi300x() -> None:
     made = plan(engine_spec(accelerator="mi300x", context_length=131072))
-    expected = [*H200[:DRAFT], "--no-enable-prefix-caching", *H200[SHARES:]]  # no draft: nobody has published a run
+    expected = [*H200[:DRAFT], "--enable-prefix-caching", *H200[LOADING:]]  # no draft: nobody has published a run
     expected[expected.index("262144")] = "131072"
 
     assert made.command.argv == expected
-    assert made.command.env == ENV | {"VLLM_ROCM_USE_AITER": "1", "SAFETENSORS_FAST_GPU": "1"}
+    assert made.command.env == ENV | {
+        "VLLM_ROCM_USE_AITER": "1",
+        "SAFETENSORS_FAST_GPU": "1",
+        "NCCL_MIN_NCHANNELS": "112",
+    }
     assert made.image == "docker.io/vllm/vllm-openai-rocm:nightly"
 
 
@@ -152,7 +158,7 @@ def test_on_one_accelerator_the_vision_tower_is_not_shared() -> None:
 
 def test_without_speculation_there_is_no_draft_and_the_memory_share_is_the_usual_one() -> None:
     made = plan(engine_spec(speculative=False))
-    expected = [*H200[: H200.index("--speculative-config")], *H200[SHARES:]]
+    expected = [*H200[:DRAFT], *H200[LOADING:]]
     assert made.command.argv == expected
     assert as_json(made)["draft"] is None
     assert [manifest.model for manifest in made.manifests] == [MEDIUM]
@@ -191,7 +197,7 @@ def test_optional_limits_are_passed_on() -> None:
         ({"max-log-len": 100}, [], ["--max-log-len", "100"]),
         ({"max_log_len": 100}, [], ["--max-log-len", "100"]),
         ({"--max-log-len": 100}, [], ["--max-log-len", "100"]),
-        ({"enforce-eager": True}, [], ["--enforce-eager"]),
+        ({"async-scheduling": True}, [], ["--async-scheduling"]),
         ({"enforce-eager": False}, [], []),
         ({"gpu-memory-utilization": 0.8}, ["--gpu-memory-utilization", "0.9"], ["--gpu-memory-utilization", "0.8"]),
         ({"enable-auto-tool-choice": False}, ["--enable-auto-tool-choice"], []),
@@ -214,13 +220,13 @@ def test_engine_args_replace_an_option_under_its_other_names_too() -> None:
     assert by_alias == [*H200[:at], *H200[at + 2 :], "--device-memory-utilization", "0.8"]
 
     # the negation of what is planned for AMD
-    amd = plan(engine_spec(accelerator="mi300x", engine_args={"enable-prefix-caching": True})).command.argv
-    assert amd == [*H200[:DRAFT], *H200[SHARES:], "--enable-prefix-caching"]
+    amd = plan(engine_spec(accelerator="mi300x", engine_args={"no-enable-prefix-caching": True})).command.argv
+    assert amd == [*H200[:DRAFT], *H200[LOADING:], "--no-enable-prefix-caching"]
 
 
-def test_an_option_set_to_false_does_not_turn_on_what_is_planned_off() -> None:
-    argv = plan(engine_spec(accelerator="mi300x", engine_args={"enable-prefix-caching": False})).command.argv
-    assert "--no-enable-prefix-caching" in argv
+def test_an_option_set_to_false_does_not_turn_off_what_is_planned_on() -> None:
+    argv = plan(engine_spec(accelerator="mi300x", engine_args={"no-enable-prefix-caching": False})).command.argv
+    assert "--enable-prefix-caching" in argv
 
 
 def test_engine_env_adds_and_replaces() -> None:
@@ -275,7 +281,7 @@ def test_an_engine_has_no_rights_on_its_host() -> None:
     on_h200, on_mi300x = engine_spec(), engine_spec(accelerator="mi300x")
 
     assert list(plan(on_h200).container) == [*common, *nvidia, *mounts(on_h200), *environment(*user)]
-    aiter = ["SAFETENSORS_FAST_GPU=1", "VLLM_ROCM_USE_AITER=1"]
+    aiter = ["NCCL_MIN_NCHANNELS=112", "SAFETENSORS_FAST_GPU=1", "VLLM_ROCM_USE_AITER=1"]
     assert list(plan(on_mi300x).container) == [*common, *amd, *mounts(on_mi300x), *environment(*user, *aiter)]
     toolkit = list(plan(engine_spec(accelerator="mi300x", amd_container_access="toolkit")).container)
     assert {"--runtime=amd", "--env=AMD_VISIBLE_DEVICES=all", "--cap-add=SYS_NICE"} <= set(toolkit)
@@ -311,14 +317,15 @@ def test_without_hardening_the_container_is_what_it_was_before() -> None:
     pinned_memory = "--ulimit=memlock=-1"
     nvidia = ["--runtime=nvidia", "--env=NVIDIA_VISIBLE_DEVICES=nvidia.com/gpu=all"]
     amd = ["--device=/dev/kfd", "--device=/dev/dri", "--group-add=video", "--security-opt=seccomp=unconfined"]
-    aiter = ["SAFETENSORS_FAST_GPU=1", "VLLM_ROCM_USE_AITER=1"]
-    # The values that were defaults then: whoever sets them keeps the release, its cache too.
-    values = {"max_num_batched_tokens": 16384, "gpu_memory_utilization": 0.85, "speculative": True}
+    aiter = ["NCCL_MIN_NCHANNELS=112", "SAFETENSORS_FAST_GPU=1", "VLLM_ROCM_USE_AITER=1"]
+    # The values that were defaults then: whoever sets them keeps the release, its cache too; but not on AMD.
+    values = {"max_num_batched_tokens": 16384, "gpu_memory_utilization": 0.85, "speculative": True, "max_num_seqs": 128}
     before: dict[str, Any] = {"container_hardening": False, **values}
+    before["engine_args"] = {"safetensors-load-strategy": False}
 
     on_h200 = [*common, pinned_memory, *nvidia, *weights, "--volume=/var/lib/barewind/cache/ac9099d44ff4:/cache"]
     assert list(plan(engine_spec(**before)).container) == [*on_h200, *environment()]
-    on_mi300x = [*common, pinned_memory, *amd, *weights, "--volume=/var/lib/barewind/cache/8dac79e481fa:/cache"]
+    on_mi300x = [*common, pinned_memory, *amd, *weights, "--volume=/var/lib/barewind/cache/f7cf002039e4:/cache"]
     made = plan(engine_spec(accelerator="mi300x", **before))
     assert list(made.container) == [*on_mi300x, *environment(*aiter)]
     in_lab = list(plan(lab_spec(container_hardening=False)).container)[: len(common) + 1]
@@ -476,7 +483,7 @@ def test_shape_of_the_json() -> None:
             "draft",
             "port",
         ),
-        *("parallelism", "context_length", "utilization", "sequences", "batched_tokens"),
+        *("parallelism", "profile", "context_length", "utilization", "sequences", "batched_tokens"),
         *("argv", "env", "container_args", "reasons", "fit", "release", "secrets"),
         *("estimate", "no_estimate"),
     }
@@ -499,7 +506,7 @@ def test_the_fit_in_the_json() -> None:
         "fits": True,
         "weights_mib": 15289,
         "kv_bytes_per_token": 360448,
-        "kv_token_capacity": 2483856,
+        "kv_token_capacity": 2388544,
         "context_length": 262144,
         "max_context_length": 262144,
         "concurrent_sequences": 9,

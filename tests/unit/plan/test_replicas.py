@@ -87,7 +87,7 @@ def test_replicas_have_shared_memory_of_their_own_even_as_root() -> None:
 
 
 def test_the_fit_is_that_of_a_replicas_accelerators() -> None:
-    alone = plan(engine_spec(accelerator_count=4)).sizing
+    alone = plan(engine_spec(accelerator_count=4, expected_concurrency=16)).sizing  # its part of the requests in flight
     for made in siblings(2):
         assert made.sizing == alone
 

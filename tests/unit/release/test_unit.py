@@ -70,7 +70,8 @@ def test_the_whole_drop_in() -> None:
 
 def test_the_whole_unit_without_hardening_is_that_of_before() -> None:
     expected = (EXPECTED / "engine-root.service").read_text()
-    values = {"max_num_batched_tokens": 16384, "gpu_memory_utilization": 0.85}  # defaults of before
+    values: dict[str, Any] = {"max_num_batched_tokens": 16384, "gpu_memory_utilization": 0.85, "max_num_seqs": 128}
+    values["engine_args"] = {"safetensors-load-strategy": False}  # defaults of before
     made = plan(engine_spec(container_hardening=False, **values))
     assert engine_unit(made) == expected.replace("RELEASE", str(made.release))
 

@@ -533,9 +533,9 @@ def test_an_option_that_the_engine_does_not_know(changes: dict[str, Any], said: 
 def test_what_does_not_fit_is_said_with_what_would() -> None:
     made = plan(engine_spec(accelerator="h100", accelerator_count=2, context_length=65536))
     assert checks.problems(made) == [
-        f"2 x h100 cannot hold {MEDIUM} with 65536 tokens of context: room for 44384 tokens of KV cache. "
-        'Try: kv_cache_dtype = "fp8": fits 65536 tokens of context, with room for 88768; or context_length = 44032: fits, with '
-        "room for 44384; or accelerator_count = 4: fits 65536 tokens of context, with room for 445872"
+        f"2 x h100 cannot hold {MEDIUM} with 65536 tokens of context: room for 45264 tokens of KV cache. "
+        'Try: kv_cache_dtype = "fp8": fits 65536 tokens of context, with room for 90528; or context_length = 45056: fits, with '
+        "room for 45264; or accelerator_count = 4: fits 65536 tokens of context, with room for 447312"
     ]
 
 

@@ -42,3 +42,23 @@ ANSWERS = (
 )
 def test_two_engines_behind_one_name_are_told_with_what_differs(hosts: list[HostEntry], told: list[str]) -> None:
     assert notes(read_site(hosts)) == [f"'{MEDIUM}' is answered by {line}" for line in told]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({}, False),
+        ({"kv_cache_dtype": "fp8"}, True),
+        ({"engine_args": {"kv-cache-dtype": "fp8_e4m3"}}, True),
+        ({"kv_cache_dtype": "fp8", "accuracy_floor": 0.9}, False),  # a gate looks at its answers
+        ({"kv_cache_dtype": "fp8", "evaluation": ["./evaluate"]}, False),
+    ],
+)
+def test_a_cache_in_fp8_without_scales_is_told_where_no_gate_looks_at_answers(
+    keys: dict[str, object], told: bool
+) -> None:
+    sentence = (
+        f"key 'kv_cache_dtype': FP8 on 10.0.0.11, and the weights of {MEDIUM} bring no calibrated scales for it: answers can get "
+        "worse. Let a gate look: accuracy_floor = 0.9 (docs/gates.md)"
+    )
+    assert notes(read_site([entry("10.0.0.11", "hopper", **H200 | keys)])) == ([sentence] if told else [])

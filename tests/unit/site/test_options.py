@@ -159,7 +159,9 @@ def test_sglang_caps_the_cache_too() -> None:
 
 
 def tokens_with(engine: str = "vllm", **engine_args: Any) -> int:
-    capacity = fit(engine=engine, accelerator_count=4, speculative=False, engine_args=engine_args).kv_token_capacity
+    sequences = {} if "max-num-seqs" in engine_args else {"max_num_seqs": 128}
+    keys: dict[str, Any] = {"accelerator_count": 4, "speculative": False} | sequences
+    capacity = fit(engine=engine, engine_args=engine_args, **keys).kv_token_capacity
     assert isinstance(capacity, int)
     return capacity
 

@@ -54,7 +54,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"accelerator_count": 4, "gpu_memory_utilization": 0.3}, "Try: gpu_memory_utilization = 0.9: fits 262144 tokens"),
     (
         {"accelerator_count": 2, "max_num_batched_tokens": 131072},
-        "Try: max_num_batched_tokens = 4096: fits 32768 tokens",
+        "Try: max_num_batched_tokens = 3072: fits 32768 tokens",
     ),
     ({"engine_args": {"tp": 8}}, "use the key 'tensor_parallel_size'"),
     ({"accelerator": "gb200"}, "is not served"),
@@ -138,4 +138,4 @@ def test_nothing_is_cut_at_80_columns(folder: Path) -> None:
 def test_engines_side_by_side_are_told_with_the_cache_of_each(folder: Path) -> None:
     keys = HOST | {"tensor_parallel_size": 4, "engine_args": {"data-parallel-size": 2}}
     (folder / "site.py").write_text(f"engines = {[('h1', keys)]!r}\n")
-    assert "room for 2 x 427520 tokens of KV cache, 2 sequences of 262144 tokens" in planned("site.py").stdout
+    assert "room for 2 x 412224 tokens of KV cache, 2 sequences of 262144 tokens" in planned("site.py").stdout

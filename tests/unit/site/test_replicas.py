@@ -1,103 +1,89 @@
-"""Hosts with several engines: what a site, a unit, balancers and histories make of them."""
+"""The number of engines of a host whose group data leaves it open."""
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import pytest
 
-from barewind.balancer.config import haproxy_config
 from barewind.errors import BarewindError
-from barewind.gate import plan as gates
-from barewind.plan.engine import by_host, plan_site
-from barewind.plan.names import engine_names
-from barewind.release import history
-from barewind.release.record import record_of
-from barewind.release.unit import engine_firewall, engine_unit, stop_drop_in, stopping_rules
+from barewind.lock.file import Lock
+from barewind.plan.document import as_json
+from barewind.plan.engine import plan_host
 from barewind.site.read import read_site
-from barewind.spec.site import Site, engines_of
-from barewind.weights.plan import host_jobs
-from tests.support.factories import balancer_spec, engine_entry, engine_spec, locked
-
-SPEC = engine_spec(replicas=4)
-ENGINES = engines_of(SPEC)
-SITE = Site(engines={spec.name: spec for spec in ENGINES}, balancers={}, lock_file="lock.yaml")
-PLANS = plan_site(SITE, locked(*ENGINES))
+from barewind.spec.keys import EngineSpec
+from tests.support.factories import LAB_IMAGE, LAB_MODEL, entry
 
 
-def test_a_site_has_every_engine() -> None:
-    site = read_site([engine_entry("10.0.0.1", replicas=2), engine_entry("10.0.0.2")])
-    assert {name: spec.engine_port for name, spec in site.engines.items()} == {
-        "10.0.0.1-0": 8000,
-        "10.0.0.1-1": 8001,
-        "10.0.0.2": 8000,
-    }
-    assert {host: [spec.name for spec in specs] for host, specs in site.engine_hosts.items()} == {
-        "10.0.0.1": ["10.0.0.1-0", "10.0.0.1-1"],
-        "10.0.0.2": ["10.0.0.2"],
-    }
+def engines(**keys: Any) -> list[EngineSpec]:
+    values = {"accelerator": "h200", "accelerator_count": 8, "replicas": "auto"} | keys
+    return list(read_site([entry("10.0.0.11", "hopper", **values)]).engines.values())
 
 
-def test_an_engine_has_no_name_of_another_host() -> None:
-    hosts = [engine_entry("a", address="10.0.0.1", replicas=2), engine_entry("a-1", address="10.0.0.2")]
-    with pytest.raises(BarewindError, match="key 'replicas': a-1 is the name of another host too"):
-        read_site(hosts)
+CPU = {"accelerator": "cpu", "accelerator_count": 1, "model": LAB_MODEL, "image": LAB_IMAGE}
 
 
-def test_engines_of_a_host_serve_one_release_by_one_unit_and_one_record() -> None:
-    units = {engine_unit(plan) for plan in PLANS.values()}
-    assert len(units) == 1
-    (unit,) = units
-    assert "--name=barewind-engine-%i" in unit
-    assert "--port ${BAREWIND_ENGINE_PORT}" in unit
-    assert len({record_of(plan, unit).text for plan in PLANS.values()}) == 1
-    assert json.loads(record_of(PLANS["gpu-h1-3"], unit).text)["port"] == 8000
+@pytest.mark.parametrize(
+    ("keys", "replicas", "why"),
+    [
+        (
+            {},
+            1,
+            "best for balanced with 32 in flight on the host: 2594 tokens/s, with 2 2447 tokens/s, with 4 1939 tokens/s",
+        ),
+        (
+            {"profile": "latency"},
+            1,
+            "best for latency with 32 in flight on the host: 12.2 ms per token, with 2 12.9 ms",
+        ),
+        ({"profile": "throughput"}, 4, "best for throughput on a full host: 9776 tokens/s, with 1 6168 tokens/s"),
+        ({"expected_concurrency": 128}, 4, "best for balanced with 128 in flight on the host"),
+        ({"profile": "throughput", "expected_concurrency": 8}, 1, "best for throughput with 8 in flight on the host"),
+        ({"profile": "throughput", "accelerators": [0, 1, 2, 3]}, 2, "best for throughput on a full host"),
+        # four engines would do more, but not within 20 ms per token
+        ({"expected_concurrency": 128, "tpot_limit": 20.0}, 2, "best for balanced with 128 in flight on the host"),
+        # context comes first: eight engines of an MI300X each hold 131072 tokens alone
+        ({"accelerator": "mi300x", "expected_concurrency": 512}, 4, "best for balanced with 512 in flight on the host"),
+        (
+            {"accelerator": "mi300x", "expected_concurrency": 512, "context_length": 65536},
+            8,
+            "best for balanced with 512 in flight on the host",
+        ),
+        ({"accelerator": "a100"}, 1, "as few as can be: nothing is known of how fast a100 is"),
+        ({"profile": "recipe"}, 1, "a published command is that of one engine"),
+        ({"accelerator_count": 6}, 3, "no other number fits 262144 tokens of context"),  # 6 divide no KV heads
+        ({"tensor_parallel_size": 2}, 4, "no other number fits 262144 tokens of context"),
+        (CPU, 1, "without accelerators one engine has all processors"),
+    ],
+    ids=str,
+)
+def test_the_number_that_is_chosen_and_why(keys: dict[str, Any], replicas: int, why: str) -> None:
+    found = engines(**keys)
+    assert [spec.replicas for spec in found] == [replicas] * replicas
+    assert found[0].replicas_chosen.startswith(why)
+    assert engines(**keys) == found  # the next run chooses the same
 
 
-def test_each_has_names_of_its_own() -> None:
-    names = [plan.names for plan in PLANS.values()]
-    for kind in ("unit", "unit_file", "drop_in_file", "container", "stopping_file", "stopping_table", "admin_key_dir"):
-        assert len({getattr(each, kind) for each in names}) == 4
-    assert names[1].unit == "barewind-engine@1.service"
-    assert engine_names(None).unit == "barewind-engine.service"
+def test_engines_are_those_of_a_host_that_says_the_number_itself() -> None:
+    chosen, said = engines(profile="throughput"), engines(profile="throughput", replicas=4)
+    assert [spec.name for spec in chosen] == ["10.0.0.11-0", "10.0.0.11-1", "10.0.0.11-2", "10.0.0.11-3"]
+    assert [spec.model_copy(update={"replicas_chosen": ""}) for spec in chosen] == said
+    first = plan_host(chosen[0], Lock())
+    assert first.command == plan_host(said[0], Lock()).command
+    assert as_json(first)["profile"]["why"]["replicas"] == chosen[0].replicas_chosen
+    assert "replicas" not in as_json(plan_host(said[0], Lock()))["profile"]["why"]
 
 
-def test_each_is_asked_on_its_own_port_and_by_its_own_unit() -> None:
-    gate = gates.of(PLANS["gpu-h1-2"])
-    assert (gate.host, gate.url, gate.unit) == ("gpu-h1-2", "http://192.0.2.11:8002", "barewind-engine@2.service")
-    record = record_of(PLANS["gpu-h1-2"], "[Unit]\n")
-    assert gates.of_record(record, PLANS["gpu-h1-2"]) == gate
-
-
-def test_the_balancer_has_a_server_for_each() -> None:
-    lines = haproxy_config(balancer_spec(), list(ENGINES)).splitlines()
-    servers = [line.split()[1:3] for line in lines if line.startswith("    server ")]
-    assert servers == [[f"gpu-h1-{number}", f"192.0.2.11:{8000 + number}"] for number in range(4)]
-
-
-def test_the_firewall_is_the_hosts_and_a_stop_closes_one_port() -> None:
-    firewalls = {engine_firewall(spec, [balancer_spec()], {22}) for spec in ENGINES}
-    assert len(firewalls) == 1
-    assert "tcp dport 8000-8003 drop" in firewalls.pop()
-    assert "tcp dport 8003 reject" in stopping_rules(ENGINES[3])
-    assert "engine-stopping-3.nft" in stop_drop_in("ExecStop=/bin/true\n", 3)
-
-
-def test_weights_are_the_hosts() -> None:
-    jobs = host_jobs(by_host(PLANS))
-    assert list(jobs) == ["gpu-h1"]
-
-
-def test_the_events_of_each_are_its_own() -> None:
-    lines = [
-        json.dumps({"at": "2026-01-01", "release": release, "event": "serving", "by": "x"} | more)
-        for release, more in (("a" * 12, {}), ("b" * 12, {"replica": 0}), ("c" * 12, {"replica": 1}))
-    ]
-    events = history.read_events(lines)
-    assert [history.served(history.of_replica(events, replica)) for replica in (None, 0, 1)] == [
-        {"a" * 12},
-        {"b" * 12},
-        {"c" * 12},
-    ]
-    assert '"replica": 1' in history.started("a" * 12, by="x", replica=1)
-    assert "replica" not in history.started("a" * 12, by="x")
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"replicas": "many"}, "key 'replicas': Input should be a valid integer, found 'many'"),
+        ({"replicas_chosen": "x"}, "key 'replicas_chosen': unknown"),
+        ({"profile": "throughput", "engine_port": 8008}, "key 'engine_port': "),  # the ports of four hold weights_port
+        ({"tensor_parallel_size": 3}, "key 'tensor_parallel_size': 3 does not divide"),
+    ],
+)
+def test_what_cannot_be_is_refused_as_ever(keys: dict[str, Any], problem: str) -> None:
+    with pytest.raises(BarewindError) as caught:
+        engines(**keys)
+    assert problem in str(caught.value)

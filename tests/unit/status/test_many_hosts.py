@@ -101,6 +101,24 @@ def test_history_tells_what_happened_to_many_hosts_once(barewind: Barewind, answ
     assert len([line for line in each if " serving " in line and "nightly" in line]) == 60
 
 
+def test_history_tells_the_phases_of_starts(barewind: Barewind, answers: Answers) -> None:
+    """Of one host its own, of many the longest; each in --json, where an event without them has none."""
+    for number, name in enumerate(NAMES):
+        phases = {"first_line": 4.0, "weights": 20.0 + number, "ready": 60.0 + number}
+        timed = json.loads(SERVED) | {"event": "measured", "at": f"2026-11-22T09:00:{number:02}Z", "phases": phases}
+        answers[name] = engine(events=[SERVED, json.dumps(timed)])
+    shown = barewind("status", "many.py", "--history").output.splitlines()[-1]
+    assert shown.strip().startswith(ALL)
+    assert f"start: 89 s: first line 4.0 s, weights 49 s (the longest, {NAMES[-1]})" in shown
+    each = barewind("status", "many.py", "--history", "--all").output
+    assert "start: 60 s: first line 4.0 s, weights 20 s" in each
+    rows = json.loads(barewind("status", "many.py", "--json").output)["engines"]
+    assert [event["phases"] for event in rows[0]["events"]] == [
+        None,
+        {"first_line": 4.0, "weights": 20.0, "ready": 60.0},
+    ]
+
+
 def test_a_lease_on_many_hosts_is_one_line(barewind: Barewind, answers: Answers) -> None:
     for number, name in enumerate(NAMES):
         answers[name] = (HELD.replace("held 3 ", f"held {number} ").replace("09:00:00Z", f"09:00:{number:02}Z"), "")

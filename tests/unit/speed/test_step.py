@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from barewind import catalog
-from barewind.estimate.steady import first_token, steady_state
-from barewind.estimate.step import Draft, Runner, draft_time, step_time, summing
+from barewind.speed.steady import first_token, steady_state
+from barewind.speed.step import Draft, Runner, draft_time, step_time, summing
 from tests.support.factories import MEDIUM
 
 EAGLE = Draft(weights=3_113_851_290, layers=2, tokens=3, accepted=1.72)

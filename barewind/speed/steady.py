@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from barewind.estimate.step import Runner, draft_time, step_time
+from barewind.speed.step import Runner, draft_time, step_time
 
 # Seconds of HTTP, chat template and tokenizer before a prompt is scheduled: four H200 are published with 96 ms to the
 # first token, of which the law explains 61 (bench/estimate/published.yaml).
