@@ -78,7 +78,8 @@ def _engine(spec: EngineSpec) -> Target:
 
 
 def _labels(spec: HostSpec, role: str) -> dict[str, str]:
-    return {"host": spec.host, "role": role, "group": spec.groups[0] if spec.groups else role}
+    group = spec.groups[0] if role == "engine" and spec.groups else role  # of engines the one that rollouts go by
+    return {"host": spec.host, "role": role, "group": group}
 
 
 def _target(spec: HostSpec, port: int, labels: dict[str, str]) -> Target:
