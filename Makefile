@@ -55,8 +55,9 @@ test-%: programs setup
 
 # Some tests start a balancer or a registry of their own; the packages' services stay off.
 programs:
-	@which haproxy socat docker-registry nft tc iptables curl setpriv >/dev/null || { apt-get update -q && \
-	RUNLEVEL=1 apt-get install -qy --no-install-recommends haproxy socat docker-registry nftables iproute2 iptables curl util-linux; }
+	@which haproxy socat docker-registry nft tc iptables curl setpriv promtool amtool >/dev/null || { apt-get update -q && \
+	RUNLEVEL=1 apt-get install -qy --no-install-recommends haproxy socat docker-registry nftables iproute2 iptables curl util-linux \
+	prometheus prometheus-alertmanager; }
 
 # Options of the engines, read from their own parsers into barewind/catalog/options/; the schema of `barewind plan --json`.
 schema: setup

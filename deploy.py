@@ -11,6 +11,7 @@ from barewind.tasks.steps import (
     keys,
     lease,
     mirror,
+    monitoring,
     preflight,
     release,
     rollout,
@@ -57,4 +58,5 @@ balancer.balance()  # least connections over every engine host
 rollout.keep_drained(hosts.maintenance)  # on a balancer that is new, too
 rollout.undrain_everywhere(hosts.partially_drained)  # nobody knows why some balancer drains them
 gate.endpoint()  # a real completion through every balancer
+monitoring.watch()  # the fleet's figures and alerts, where it has monitors
 images.prune()  # of releases that nobody rolls back to

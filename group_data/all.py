@@ -163,3 +163,23 @@ mirror_dir = "/var/lib/docker-registry"  # where the images are: 10 to 20 GB per
 # mirror_certificate = "tls/mirror.pem"  # on the controller, PEM, with the chain
 # mirror_key = "tls/mirror.key"  # on the controller, PEM, mode 0600
 mirror_clients = []  # addresses or networks beside the fleet's own that may read it: the controller, which asks what it has
+
+# --- What a monitor does (hosts of the group `monitors`); all monitors have the same, but for their certificates --------
+
+# monitor_password_file = "~/secrets/monitor"  # on the controller, mode 0600: the password of the user `barewind`; required
+monitor_port = 9090  # Prometheus: reachable from monitor_clients and other monitors only
+alertmanager_port = 9093  # Alertmanager: likewise
+alertmanager_peer_port = 9094  # where several monitors' Alertmanagers agree who tells: open to the other monitors alone
+monitor_clients = []  # addresses or networks of those who look: ["10.0.0.0/24"]
+monitor_tls = True  # False: plain HTTP, only on a private address
+# monitor_certificate = "tls/mon1.pem"  # on the controller, PEM, with the chain; it names the monitor's address
+# monitor_key = "tls/mon1.key"  # on the controller, PEM, mode 0600
+# monitor_ca = "tls/ca.pem"  # on the controller: who signed the monitors' certificates; default: whom the system trusts
+monitor_dir = "/var/lib/prometheus/metrics2"  # where the figures are; `barewind plan` says how much disk they take
+monitor_retention_days = 30
+node_exporter_port = 9100  # of every host of the fleet: reachable from the monitors only
+balancer_metrics_port = 8405  # of balancers: HAProxy's own exporter, for the monitors only
+gpu_exporter = "smi"  # smi: the vendor's tool or driver, by a program of ours | None: no figures of accelerators
+# monitor_retention_gb = 50  # GiB; the oldest figures go when either is reached; default: by days alone
+receivers = {}  # whom alerts go to: {"ops": {"kind": "webhook", "url": "https://..."}}; other kinds: docs/monitoring.md
+thresholds = {}  # from where on there is an alert: {"ttft_seconds": 2.0, "objective": 99.5}; all of them: docs/monitoring.md

@@ -21,3 +21,6 @@ balancers = [
     ("lb1", {"ssh_hostname": "192.0.2.2"}),
     ("lb2", {"ssh_hostname": "192.0.2.3"}),
 ]
+
+# Hosts that watch the fleet (docs/monitoring.md); they need a password and a certificate: group_data/monitors.py
+# monitors = [("mon1", {"ssh_hostname": "192.0.2.5"})]

@@ -212,13 +212,17 @@ def system(facts: dict[str, Any]) -> System:
     return System.of(facts["os"], facts["accelerators"])
 
 
+def _of_other(site: Site, name: str) -> dict[str, Any]:
+    if name in site.mirrors:
+        return of_other(site.mirrors[name].mirror_port)
+    if name in site.monitors:
+        return of_other(site.monitors[name].monitor_port, site.monitors[name].monitor_dir)
+    return of_other(site.balancers[name].endpoint_port)
+
+
 def _read_facts(name: str) -> TimedFacts:
     plan, site = fleet().hosts.get(name), fleet().site
-    if plan is not None:
-        wanted = of_engines(plan, site.engine_hosts[name])
-    else:
-        mirror = site.mirrors.get(name)
-        wanted = of_other(mirror.mirror_port if mirror else site.balancers[name].endpoint_port)
+    wanted = _of_other(site, name) if plan is None else of_engines(plan, site.engine_hosts[name])
     asked, before = state.inventory.get_host(name), time.time()
     with ctx_host.use(asked):
         facts = get_fact(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import sha256
 
 from barewind.balancer import answers
@@ -23,6 +24,7 @@ from barewind.balancer.servers import MOST_WEIGHT, WEIGHT
 from barewind.engines import ENGINES
 from barewind.engines.base import common_path
 from barewind.spec.keys import BalancerSpec, EngineSpec
+from barewind.spec.monitor import MonitorSpec
 from barewind.spec.values import url_host
 from barewind.templates import from_template, text_of
 
@@ -30,10 +32,13 @@ HAPROXY_FILE = "/etc/haproxy/haproxy.cfg"
 HAPROXY_DROP_IN = "/etc/systemd/system/haproxy.service.d/barewind.conf"
 
 
-def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: bool = True) -> str:
+def haproxy_config(
+    balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: bool = True, monitors: Collection[MonitorSpec] = ()
+) -> str:
     """The configuration of one balancer over every engine host.
 
     + ipv6: whether the balancer's kernel has IPv6; HAProxy does not start where it binds to what is not there
+    + monitors: who may ask for metrics, on a port of its own; without any there is none
     """
     used = [ENGINES[name] for name in dict.fromkeys(spec.engine for spec in engines)]
     path = common_path(used)
@@ -86,6 +91,8 @@ def haproxy_config(balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: b
         state_file=STATE_FILE,
         usual_weight=WEIGHT,
         weights=weights,
+        metrics_port=next((monitor.balancer_metrics_port for monitor in monitors), None),
+        monitors=[monitor.address for monitor in monitors],
     )
 
 

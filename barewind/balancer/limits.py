@@ -54,13 +54,18 @@ class Limits:
 
 def limits(spec: BalancerSpec, engines: Sequence[EngineSpec]) -> Limits:
     """The limits of one balancer over a fleet. Several balancers do not divide the places: engines queue what two let through."""
-    slots = {engine.name: size(engine).sequences or SEQUENCES for engine in engines}
+    places = slots(engines)
     return Limits(
         max_body=spec.max_body or max(map(largest_body, engines)),
-        requests_per_client=spec.requests_per_client or _below_a_part(engines, slots),
+        requests_per_client=spec.requests_per_client or _below_a_part(engines, places),
         connections_per_client=spec.connections_per_client,
-        slots=slots,
+        slots=places,
     )
+
+
+def slots(engines: Sequence[EngineSpec]) -> dict[str, int]:
+    """By engine, the requests that it runs at a time."""
+    return {engine.name: size(engine).sequences or SEQUENCES for engine in engines}
 
 
 def largest_body(engine: EngineSpec) -> int:
@@ -70,7 +75,7 @@ def largest_body(engine: EngineSpec) -> int:
     return BYTES_PER_TOKEN * size(engine).context_length + BESIDE_TEXT
 
 
-def _below_a_part(engines: Sequence[EngineSpec], slots: dict[str, int]) -> int:
+def _below_a_part(engines: Sequence[EngineSpec], places: dict[str, int]) -> int:
     """Less than a part of the places of the engines that serve: hosts that stand by have none to fill."""
-    serving = sum(slots[engine.name] for engine in engines if not engine.standby) or sum(slots.values())
+    serving = sum(places[engine.name] for engine in engines if not engine.standby) or sum(places.values())
     return max(LEAST, (serving - 1) // PART)

@@ -11,6 +11,7 @@ from barewind.drivers.plan import driver_plan
 from barewind.errors import BarewindError
 from barewind.hosts.packages import Package
 from barewind.mirror import plan as mirror_host
+from barewind.monitoring.names import PACKAGES as MONITOR_PACKAGES
 from barewind.preflight.checks import SUPPORTED_SYSTEMS
 from barewind.spec.keys import EngineSpec
 from barewind.spec.site import Site
@@ -37,6 +38,8 @@ def listed(site: Site) -> Listed:
         kinds["balancers"] = {system: _needs(map(Package, BALANCER_PACKAGES)) for system in SUPPORTED_SYSTEMS}
     if site.mirrors:
         kinds["mirrors"] = {system: _needs(map(Package, mirror_host.PACKAGES)) for system in SUPPORTED_SYSTEMS}
+    if site.monitors:
+        kinds["monitors"] = {system: _needs(map(Package, MONITOR_PACKAGES)) for system in SUPPORTED_SYSTEMS}
     return kinds
 
 

@@ -21,6 +21,8 @@ from barewind.engines.profile import EXPECTED
 from barewind.engines.sizing import in_flight_of, recipe_of
 from barewind.estimate import lines as estimate
 from barewind.lock.file import read
+from barewind.monitoring.plan import disk_bytes
+from barewind.monitoring.targets import series
 from barewind.output import tables
 from barewind.output.names import fold
 from barewind.plan.checks import problems, refuse
@@ -102,7 +104,8 @@ def plan(
     refuse(found)
     groups = {
         group
-        for spec in (*site.engines.values(), *site.balancers.values(), *site.mirrors.values())
+        for specs in (site.engines, site.balancers, site.mirrors, site.monitors)
+        for spec in specs.values()
         for group in spec.groups
     }
     for note in (*told(inventory_file, groups), *notes(site)):
@@ -145,6 +148,12 @@ def _show(plans: dict[str, EnginePlan], site: Site) -> None:
         show(
             f"\n{name}: balancer at {spec.endpoint_url}, least connections over {len(site.engines)} engines\n"
             f"limits  a body: {most.max_body / 2**20:.1f} MiB; one address: {most.requests_per_client} requests at a time"
+        )
+    for name, monitor in site.monitors.items():
+        show(
+            f"\n{name}: monitor on port {monitor.monitor_port}, alerts on port {monitor.alertmanager_port}\n"
+            f"disk    {disk_bytes(monitor, site) / 2**30:.1f} GiB: about {series(site)} series, "
+            f"kept for {monitor.monitor_retention_days} days"
         )
     for difference in between.differences(site):
         show(f"note    {difference}")

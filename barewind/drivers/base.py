@@ -80,6 +80,8 @@ class Vendor:
     + image: what an image lacks for the accelerator
     + cards: the file of templates/ with the shell functions by which a host gives an engine some of its cards only
       (release/divide-host.sh.j2 says which); "" where an engine always has all of them
+    + figures: the file of templates/ with the shell functions by which a host tells a monitor of its cards
+      (monitoring/figures.sh.j2 says which); "" where nothing tells
     + visibility: environment variables that choose cards in a container: they would undo that
     + uninstallers: traces of drivers that did not come as packages
     """
@@ -115,5 +117,6 @@ class Vendor:
     strict_tool: str = ""
     replaced_driver: str = ""
     cards: str = ""
+    figures: str = ""
     visibility: tuple[str, ...] = ()
     uninstallers: tuple[Uninstaller, ...] = ()

@@ -8,6 +8,7 @@ from typing import Literal
 
 from barewind import catalog
 from barewind.catalog import Accelerator, Layout, Model
+from barewind.catalog.metrics import metrics
 from barewind.engines import log, options
 from barewind.engines.command import EngineCommand, Option, overridden
 from barewind.engines.image import version
@@ -65,15 +66,13 @@ CLIENT_PATHS = (
 
 @dataclass(frozen=True)
 class Metrics:
-    """The names of an engine's metrics: their common prefix, requests that run, requests that wait.
+    """Where an engine's metrics are, and the prefix that all of them have; barewind/catalog/metrics.yaml names them.
 
     + enabled_by: option without which there are none; None: they are there anyway
     + disabled_by: option with which there are none
     """
 
     prefix: str
-    running: str
-    queued: str
     path: str = "/metrics"
     enabled_by: str | None = None
     disabled_by: str | None = None
@@ -229,6 +228,10 @@ class Engine:
             f"errors in '{self.error_field}'",
             f"status {self.unknown_model} for the name of another model",
         )
+
+    def metric_names(self, figure: str) -> tuple[str, ...]:
+        """Its own metrics that a figure of the catalog is made of; none where it has no such figure."""
+        return tuple(metrics()[figure].names(self.name))
 
     def layout(self, model: Model) -> Layout:
         """The layout in which it loads a model: of those that its repository has, else the one that it would prefer."""

@@ -263,12 +263,7 @@ SGLANG = Engine(
     # what a public run of two B200 has.
     memory=Memory(vision_optional=False, vision_copies=False, adapters=8),
     untold=_untold,
-    metrics=Metrics(
-        prefix="sglang:",
-        running="sglang:num_running_reqs",
-        queued="sglang:num_queue_reqs",
-        enabled_by="--enable-metrics",
-    ),
+    metrics=Metrics(prefix="sglang:", enabled_by="--enable-metrics"),
     log=log.table(
         log.line(
             r"(?:User-specified|Target model.s) context_length \((\d+)\) is greater than the derived",

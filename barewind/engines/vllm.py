@@ -206,12 +206,7 @@ VLLM = Engine(
     memory=Memory(
         vision_optional=True, vision_copies=True, sequences_within_step=True
     ),  # --language-model-only; --mm-encoder-tp-mode data
-    metrics=Metrics(
-        prefix="vllm:",
-        running="vllm:num_requests_running",
-        queued="vllm:num_requests_waiting",
-        disabled_by="--disable-log-stats",
-    ),
+    metrics=Metrics(prefix="vllm:", disabled_by="--disable-log-stats"),
     log=log.table(
         log.line(
             r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len", causes.CONTEXT_TOO_LONG

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from barewind import secrets
-from barewind.errors import BarewindError
+from barewind.hosts import pem
 from barewind.hosts.file import HostFile
 from barewind.hosts.packet_filter import packet_filter
 from barewind.hosts.paths import PROGRAMS, SETTINGS
@@ -191,26 +189,7 @@ def _certificate(spec: MirrorSpec) -> tuple[HostFile, ...]:
     if not spec.mirror_tls:
         return ()
     certificate, key = spec.mirror_certificate or "", spec.mirror_key or ""
-    texts = (
-        _pem(
-            "mirror_certificate", certificate, _text("mirror_certificate", certificate), "-----BEGIN CERTIFICATE-----"
-        ),
-        _pem("mirror_key", key, secrets.read("mirror_key", key), "PRIVATE KEY-----"),
-    )
+    texts = (pem.certificate("mirror_certificate", certificate), pem.private_key("mirror_key", key))
     return tuple(
         HostFile(path, text, mode="600") for path, text in zip((CERTIFICATE_FILE, KEY_FILE), texts, strict=True)
     )
-
-
-def _text(key: str, file: str) -> str:
-    path = Path(file).expanduser()
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BarewindError(f"{key} {path}: cannot be read ({error}); correct the key.") from error
-
-
-def _pem(key: str, file: str, text: str, mark: str) -> str:
-    if mark not in text:
-        raise BarewindError(f"{key} {Path(file).expanduser()}: has no '{mark}' in it; name the file in PEM format.")
-    return text

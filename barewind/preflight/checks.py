@@ -18,6 +18,7 @@ from barewind.plan.engine import EnginePlan
 from barewind.plan.names import engine_names
 from barewind.release.unit import FIRST_CLOSED, open_ports
 from barewind.spec.keys import BalancerSpec, EngineSpec, MirrorSpec
+from barewind.spec.monitor import MonitorSpec
 from barewind.spec.site import numbers
 from barewind.versions import older
 
@@ -124,6 +125,26 @@ def check_mirror(spec: MirrorSpec, facts: dict[str, Any], *, now: float) -> list
     """Every problem of a mirror host; whether its disk can hold the images is for `barewind mirror`, which knows their layers."""
     problems = check_system(spec.host, facts, now=now)
     return problems + _check_port(spec.host, "mirror_port", spec.mirror_port, "docker-registry", facts["listener"])
+
+
+def check_monitor(spec: MonitorSpec, needed: int, facts: dict[str, Any], *, now: float) -> list[Problem]:
+    """Every problem of a monitor host; `needed` is what its retention takes, in bytes."""
+    host = spec.host
+    problems = check_system(host, facts, now=now)
+    problems += _check_port(host, "monitor_port", spec.monitor_port, "prometheus", facts["listener"])
+    disk = facts["disks"].get(spec.monitor_dir)
+    if disk is None:
+        problems.append(Problem(host, f"free space for {spec.monitor_dir} cannot be read", f"df {spec.monitor_dir}"))
+    elif facts["listener"] is None and disk["free"] < needed:  # one that runs has begun to fill it
+        problems.append(
+            Problem(
+                host,
+                f"{disk['mount']}: {disk['free'] / _GIB:.1f} GiB free, {needed / _GIB:.1f} GiB wanted for "
+                f"{spec.monitor_retention_days} days of figures",
+                "free space, a larger file system as 'monitor_dir', fewer 'monitor_retention_days', or 'monitor_retention_gb'",
+            )
+        )
+    return problems
 
 
 def check_system(host: str, facts: dict[str, Any], *, now: float) -> list[Problem]:

@@ -69,10 +69,10 @@ def of_engines(plan: EnginePlan, engines: Iterable[EngineSpec]) -> dict[str, Any
     }
 
 
-def of_other(port: int) -> dict[str, Any]:
-    """What `HostFacts` is to look at on a balancer or mirror that listens on a port."""
+def of_other(port: int, *paths: str) -> dict[str, Any]:
+    """What `HostFacts` is to look at on a host without engines that listens on a port, and writes to directories."""
     of_balancers = {"with_keys": True, "with_haproxy": True}
-    return {"paths": [], "engines": [(None, port)], "image": "", "weights": [], "files": [], **of_balancers}
+    return {"paths": list(paths), "engines": [(None, port)], "image": "", "weights": [], "files": [], **of_balancers}
 
 
 class HostFacts(FactBase[dict[str, Any]]):

@@ -30,6 +30,7 @@ from barewind.plan.names import (
 )
 from barewind.release.host_part import divide_command
 from barewind.spec.keys import BalancerSpec, EngineSpec
+from barewind.spec.monitor import MonitorSpec
 from barewind.templates import from_template
 
 # What engines bind on every address though a single host needs none of it: torch's TCPStore takes the address that it is given
@@ -119,16 +120,24 @@ def container_user(plan: EnginePlan) -> str:
     return next(said, "0:0")
 
 
-def engine_firewall(spec: EngineSpec, balancers: list[BalancerSpec], ssh_ports: Iterable[int]) -> str:
+def engine_firewall(
+    spec: EngineSpec,
+    balancers: Iterable[BalancerSpec],
+    ssh_ports: Iterable[int],
+    monitors: Iterable[MonitorSpec] = (),
+) -> str:
     """The nft rules of an engine host: its engines' ports answer the balancers only, what else it may listen on nobody.
 
     + ssh_ports: where the host's sshd answers
+    + monitors: those that ask engines for their metrics
     """
+    watching = [monitor.address for monitor in monitors]
+    asking = "the balancers, the monitors" if watching else "the balancers"
     return packet_filter(
         FIREWALL_TABLE,
         engine_ports(spec),
-        [balancer.address for balancer in balancers],
-        comment=". The engine's port answers the balancers and the host itself, nobody else.",
+        [*(balancer.address for balancer in balancers), *watching],
+        comment=f". The engine's port answers {asking} and the host itself, nobody else.",
         rules=[*(f"tcp dport {ports} accept" for ports in open_ports(spec, ssh_ports)), _CLOSED],
     )
 

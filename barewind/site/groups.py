@@ -13,13 +13,15 @@ from barewind.spec.names import shown
 from barewind.spec.site import Contradiction, HostEntry
 
 BALANCERS = "balancers"  # the group whose hosts balance
-MIRRORS = "mirrors"  # the group whose hosts keep the fleet's images; every other host runs an engine
-ROLES = (BALANCERS, MIRRORS)
+MIRRORS = "mirrors"  # the group whose hosts keep the fleet's images
+MONITORS = "monitors"  # the group whose hosts watch the fleet; every other host runs an engine
+ROLES = (BALANCERS, MIRRORS, MONITORS)
 
 # What else people call such hosts, as words of a group's name.
 _CALLED = {
     BALANCERS: ("loadbalancer", "lb", "haproxy", "proxy", "proxies", "router"),
     MIRRORS: ("registry", "registries"),
+    MONITORS: ("monitoring", "prometheus", "alertmanager"),
 }
 _CLOSE = 0.8  # of difflib: one letter more, less, or exchanged
 

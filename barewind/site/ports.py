@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 
 from barewind.engines import ENGINES
 from barewind.spec.keys import FILL_PORT, BalancerSpec, EngineSpec, MirrorSpec
+from barewind.spec.monitor import MonitorSpec
 from barewind.spec.site import SSH_PORT, HostEntry
 
 _MOST = 65535  # the highest port there is
-_ROLES_PORTS = ("engine_port", "weights_port", "endpoint_port", "peers_port", "mirror_port")
+_MONITOR_PORTS = ("monitor_port", "alertmanager_port", "alertmanager_peer_port", "node_exporter_port")
+_ROLES_PORTS = ("engine_port", "weights_port", "endpoint_port", "peers_port", "mirror_port", *_MONITOR_PORTS)
 _PRIVILEGED = 1024  # below it, only a process with root's rights may listen (ip_unprivileged_port_start, Linux)
 
 
-def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec) -> Iterator[tuple[str, str]]:
+def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec) -> Iterator[tuple[str, str]]:
     """Key and sentence of every port that something else of the host listens on, or that its own program may not take."""
     ssh = _port(entry.ssh_port)
     if ssh is None:
@@ -33,6 +36,8 @@ def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec) -> 
             yield key, f"{port} is {owners[port]}; choose another port"
         elif problem := _rights(spec, key, port):
             yield key, problem
+        if isinstance(spec, MonitorSpec):
+            owners.setdefault(port, key)
     for key in _ROLES_PORTS:  # nobody reads it on this host, but whoever wrote it takes sshd's port for free
         if key not in _keys(spec) and _port(entry.data.get(key)) == SSH_PORT:
             yield key, f"{SSH_PORT} is sshd's port; choose another port"
@@ -44,7 +49,28 @@ def problems(entry: HostEntry, spec: EngineSpec | BalancerSpec | MirrorSpec) -> 
             yield key, f"engine_port and weights_port are both {spec.engine_port}; choose another port for one of them"
 
 
-def _rights(spec: EngineSpec | BalancerSpec | MirrorSpec, key: str, port: int) -> str | None:
+def of_exporters(specs: Collection[EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec]) -> dict[str, list[str]]:
+    """Problems of ports where an exporter shall listen and another program of its host does, each with these hosts."""
+    problems: dict[str, list[str]] = defaultdict(list)
+    monitor = next((spec for spec in specs if isinstance(spec, MonitorSpec)), None)  # they are alike
+    for spec in specs:
+        if monitor is None or isinstance(spec, MonitorSpec):  # its own ports are looked at with its keys
+            continue
+        taken = {getattr(spec, key): key for key in _keys(spec)}
+        if isinstance(spec, EngineSpec):
+            taken |= dict.fromkeys(range(spec.engine_port, _last_port(spec) + 1), "engine_port")
+        wanted = ["node_exporter_port", *(["balancer_metrics_port"] if isinstance(spec, BalancerSpec) else [])]
+        for key in wanted:
+            port = getattr(monitor, key)
+            if port in taken:
+                problems[f"key '{key}': {port} is {taken[port]} of the same host; choose another port"].append(
+                    spec.host
+                )
+            taken[port] = key
+    return problems
+
+
+def _rights(spec: EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec, key: str, port: int) -> str | None:
     """Why a program without root's rights cannot have a port; HAProxy and the agent that passes weights on begin as root."""
     program = ""
     if key == "engine_port" and isinstance(spec, EngineSpec) and spec.container_hardening:
@@ -83,7 +109,9 @@ def _own_ports(spec: EngineSpec) -> dict[int, str]:
     return {port + replica: owner for replica in reversed(range(spec.replicas)) for port, owner in own.items()}
 
 
-def _keys(spec: EngineSpec | BalancerSpec | MirrorSpec) -> tuple[str, ...]:
+def _keys(spec: EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec) -> tuple[str, ...]:
+    if isinstance(spec, MonitorSpec):
+        return _MONITOR_PORTS
     if isinstance(spec, EngineSpec):
         return ("engine_port", "weights_port")
     return ("endpoint_port", "peers_port") if isinstance(spec, BalancerSpec) else ("mirror_port",)

@@ -6,7 +6,7 @@ Every problem of every host is reported at once, with the file and the key it co
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -24,10 +24,11 @@ from barewind.plan.engine import plan_host
 from barewind.secrets import option_named_like_one, variable_named_like_one
 from barewind.site import own_catalog, ports
 from barewind.site.conflicts import conflicts
-from barewind.site.groups import BALANCERS, MIRRORS, misnamed
+from barewind.site.groups import BALANCERS, MIRRORS, MONITORS, ROLES, misnamed
 from barewind.site.replicas import resolved
 from barewind.spec.hints import RENAMED, near
 from barewind.spec.keys import KNOWN_KEYS, BalancerSpec, EngineSpec, MirrorSpec, SiteSpec
+from barewind.spec.monitor import OWN_KEYS, MonitorSpec
 from barewind.spec.names import group_name_problem, host_name_problem, kind, shown
 from barewind.spec.site import HostEntry, Site, engines_of
 
@@ -48,6 +49,7 @@ def read_site(entries: list[HostEntry]) -> Site:
     engines: dict[str, EngineSpec] = {}
     balancers: dict[str, BalancerSpec] = {}
     mirrors: dict[str, MirrorSpec] = {}
+    monitors: dict[str, MonitorSpec] = {}
     common: dict[str, SiteSpec] = {}  # host -> its values of the keys of the whole site
 
     problems |= {problem: [] for problem in own_catalog.problems(entries)}
@@ -58,10 +60,10 @@ def read_site(entries: list[HostEntry]) -> Site:
         own = {key: value for key, value in entry.data.items() if not key.startswith(_FOREIGN_PREFIXES)}
         own_problems = [_unknown_key(entry, key) for key in own if key not in KNOWN_KEYS]
         model = _model(entry.groups)
-        if {BALANCERS, MIRRORS} <= set(entry.groups):
-            own_problems.append(
-                f"host '{entry.name}': is in both '{BALANCERS}' and '{MIRRORS}'; give each a host of its own"
-            )
+        roles = [role for role in ROLES if role in entry.groups]
+        if len(roles) > 1:
+            both = " and ".join(f"'{role}'" for role in roles)
+            own_problems.append(f"host '{entry.name}': is in both {both}; give each a host of its own")
         address = own.get("address", entry.data.get("ssh_hostname", entry.name))
         try:
             spec = model(**_picked(own, model) | {"host": entry.name, "groups": entry.groups, "address": address})
@@ -77,6 +79,8 @@ def read_site(entries: list[HostEntry]) -> Site:
                 engines[entry.name] = spec
             elif isinstance(spec, MirrorSpec):
                 mirrors[entry.name] = spec
+            elif isinstance(spec, MonitorSpec):
+                monitors[entry.name] = spec
             else:
                 balancers[entry.name] = spec
         own_problems += [answer.sentence for answer in entry.contradictions if answer.refused]
@@ -84,8 +88,8 @@ def read_site(entries: list[HostEntry]) -> Site:
             problems.setdefault(problem, []).append(entry.name)
 
     problems |= misnamed(entries)
-    problems |= {problem: [] for problem in _disagreements(entries, common, engines)}
-    for problem, hosts in _between_hosts(engines, {**balancers, **mirrors}, complete=not problems):
+    problems |= {problem: [] for problem in _disagreements(entries, common, engines, monitors)}
+    for problem, hosts in _between_hosts(engines, {**balancers, **mirrors, **monitors}, complete=not problems):
         problems[problem] = hosts
     if problems:
         troubled = {name for hosts in problems.values() for name in hosts}
@@ -101,6 +105,7 @@ def read_site(entries: list[HostEntry]) -> Site:
         balancers=balancers,
         lock_file=agreed.lock_file,
         mirrors=mirrors,
+        monitors=monitors,
         reason=agreed.reason,
         release=agreed.release,
         to=agreed.to,
@@ -136,9 +141,11 @@ def _contradictions(entries: list[HostEntry]) -> tuple[str, ...]:
     return tuple(f"{sentence} (on {_some(names)})" for sentence, names in hosts.items())
 
 
-def _model(groups: tuple[str, ...]) -> type[EngineSpec | BalancerSpec | MirrorSpec]:
+def _model(groups: tuple[str, ...]) -> type[EngineSpec | BalancerSpec | MirrorSpec | MonitorSpec]:
     if MIRRORS in groups:
         return MirrorSpec
+    if MONITORS in groups:
+        return MonitorSpec
     return BalancerSpec if BALANCERS in groups else EngineSpec
 
 
@@ -191,7 +198,10 @@ def _malformed_names(entry: HostEntry) -> list[str]:
 
 
 def _disagreements(
-    entries: list[HostEntry], common: dict[str, SiteSpec], engines: dict[str, EngineSpec]
+    entries: list[HostEntry],
+    common: dict[str, SiteSpec],
+    engines: dict[str, EngineSpec],
+    monitors: dict[str, MonitorSpec],
 ) -> Iterator[str]:
     """Keys that are read once for several hosts, and that these differ in: no host's order may decide which value counts."""
     for key in SiteSpec.model_fields:
@@ -202,15 +212,24 @@ def _disagreements(
         for key in ("mirror_tls", "mirror_ca"):  # this machine speaks to a mirror in one way
             values = [(entry, getattr(engines[entry.name], key)) for entry in users]
             yield from _disagreement(key, values, f"every host that pulls from {mirror}", "beside 'mirror'")
+    alike = set(MonitorSpec.model_fields) - {"host", "groups", "address", *OWN_KEYS}
+    watching = [entry for entry in entries if entry.name in monitors]
+    for key in sorted(alike):
+        values = [(entry, getattr(monitors[entry.name], key)) for entry in watching]
+        yield from _disagreement(key, values, "every monitor", f"in group_data/{MONITORS}.py")
 
 
 def _disagreement(key: str, values: list[tuple[HostEntry, object]], hosts: str, place: str) -> Iterator[str]:
     """The problem of a key that has several values; `hosts` says on which it must be the same, `place` where to set it."""
-    groups: dict[object, list[HostEntry]] = defaultdict(list)
+    groups: list[tuple[object, list[HostEntry]]] = []
     for entry, value in values:
-        groups[value].append(entry)
+        same = next((hosts for other, hosts in groups if other == value), None)
+        if same is None:
+            groups.append((value, [entry]))
+        else:
+            same.append(entry)
     if len(groups) > 1:
-        stated = " and ".join(_stated(key, group) for group in groups.values())
+        stated = " and ".join(_stated(key, hosts) for _, hosts in groups)
         yield f"key '{key}': must be the same on {hosts}, but is {stated}; set it {place}"
 
 
@@ -225,7 +244,7 @@ def _stated(key: str, entries: list[HostEntry]) -> str:
 
 
 def _between_hosts(
-    engines: dict[str, EngineSpec], others: dict[str, BalancerSpec | MirrorSpec], *, complete: bool
+    engines: dict[str, EngineSpec], others: Mapping[str, BalancerSpec | MirrorSpec | MonitorSpec], *, complete: bool
 ) -> list[tuple[str, list[str]]]:
     """Problems between hosts, with the hosts that have them; `complete` unless hosts were left out for problems of their own."""
     problems = []
@@ -268,6 +287,7 @@ def _between_hosts(
                 (f"key 'endpoint_paths': {problem}", [other.host])
                 for problem in refused(used.values(), other.endpoint_paths)
             ]
+    problems += ports.of_exporters([*engines.values(), *others.values()]).items()
     if complete and engines and all(spec.standby for spec in engines.values()):
         problems.append(
             (
@@ -277,7 +297,7 @@ def _between_hosts(
         )
     if complete and not engines:
         problems.append(
-            (f"no engine host: add a group whose hosts are not in '{BALANCERS}' or '{MIRRORS}'", sorted(others))
+            (f"no engine host: add a group whose hosts are in none of {', '.join(map(repr, ROLES))}", sorted(others))
         )
     return problems
 

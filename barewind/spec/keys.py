@@ -20,6 +20,7 @@ from barewind.secrets import looks_like_one
 from barewind.spec import known
 from barewind.spec.engine_args import checked
 from barewind.spec.host import HostSpec, private
+from barewind.spec.monitor import MonitorSpec
 from barewind.spec.names import (
     ControllerFile,
     Domain,
@@ -205,7 +206,7 @@ class EngineSpec(HostSpec):
 
     @field_validator("mirror_tls")
     @classmethod
-    def _plain_http_staysprivate(cls, tls: bool, info: ValidationInfo) -> bool:
+    def _plain_http_stays_private(cls, tls: bool, info: ValidationInfo) -> bool:
         mirror = info.data.get("mirror")
         if not tls and mirror is not None and not private(re.sub(r":\d+$", "", mirror).strip("[]")):
             raise ValueError(
@@ -316,7 +317,7 @@ class MirrorSpec(HostSpec):
 
     @field_validator("mirror_tls")
     @classmethod
-    def _plain_http_staysprivate(cls, tls: bool, info: ValidationInfo) -> bool:
+    def _plain_http_stays_private(cls, tls: bool, info: ValidationInfo) -> bool:
         address = info.data.get("address")
         if not tls and address is not None and not private(address):
             raise ValueError(
@@ -374,7 +375,7 @@ class SiteSpec(BaseModel):
 
 KNOWN_KEYS = frozenset(
     key
-    for model in (EngineSpec, BalancerSpec, MirrorSpec, SiteSpec)
+    for model in (EngineSpec, BalancerSpec, MirrorSpec, MonitorSpec, SiteSpec)
     for key in model.model_fields
     if key not in ("host", "groups", "replica", "replicas_chosen")
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from barewind.spec.keys import BalancerSpec, EngineSpec, MirrorSpec
+from barewind.spec.monitor import MonitorSpec
 
 SSH_PORT = 22  # unless `ssh_port`, a key of pyinfra's own, says otherwise
 
@@ -44,6 +45,7 @@ class Site:
     balancers: dict[str, BalancerSpec]
     lock_file: str
     mirrors: dict[str, MirrorSpec] = field(default_factory=dict)
+    monitors: dict[str, MonitorSpec] = field(default_factory=dict)
     reason: str | None = None  # why there is this run, in the words of the person who runs it
     release: str | None = None  # to which tasks/rollback.py goes back; None: the previous one
     to: str | None = None  # the group that tasks/traffic.py gives the requests

@@ -161,12 +161,12 @@ def _share(host: str, balancers: tuple[BalancerRow, ...]) -> dict[str, float]:
 
 def _running() -> tuple[str, ...]:
     """The gauge of requests that run, of every engine: a host may still run another than is planned."""
-    return tuple(engine.metrics.running for engine in ENGINES.values())
+    return tuple(name for engine in ENGINES.values() for name in engine.metric_names("requests_running"))
 
 
 def _queued() -> tuple[str, ...]:
     """The gauge of requests that wait, of every engine."""
-    return tuple(engine.metrics.queued for engine in ENGINES.values())
+    return tuple(name for engine in ENGINES.values() for name in engine.metric_names("requests_waiting"))
 
 
 def _whole(lines: list[str]) -> int:

@@ -29,7 +29,8 @@ def balance() -> None:
     """Have every balancer send requests to every engine host."""
     spec, facts = balancer_spec(), host_facts()[host.name].facts
     if spec is not None and facts is not None:
-        config = haproxy_config(spec, list(fleet().site.engines.values()), ipv6=facts["ipv6"])
+        site = fleet().site
+        config = haproxy_config(spec, list(site.engines.values()), ipv6=facts["ipv6"], monitors=site.monitors.values())
         shown = certificate.read(spec)
         if shown is not None:
             certified(name="Certificate", certificate=shown)  # before the configuration, which names its file

@@ -8,9 +8,17 @@ from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 
 from barewind.gate import evaluation
+from barewind.monitoring.plan import disk_bytes
 from barewind.output import tables
 from barewind.output.names import told
-from barewind.preflight.checks import Problem, check_balancer, check_engine, check_mirror, closed_services
+from barewind.preflight.checks import (
+    Problem,
+    check_balancer,
+    check_engine,
+    check_mirror,
+    check_monitor,
+    closed_services,
+)
 from barewind.site.notes import notes
 from barewind.tasks.run import fleet, host_facts, once
 from barewind.tasks.steps import drivers, images, keys, release
@@ -55,6 +63,9 @@ def _problems() -> list[Problem]:
                 problems.append(Problem(name, *finding.split("; ")))
         elif name in site.mirrors:
             problems += check_mirror(site.mirrors[name], known.facts, now=known.now)
+        elif name in site.monitors:
+            spec = site.monitors[name]
+            problems += check_monitor(spec, disk_bytes(spec, site), known.facts, now=known.now)
         else:
             problems += check_balancer(site.balancers[name], known.facts, now=known.now)
     return problems + keys.outdated() + images.unavailable()

@@ -95,7 +95,12 @@ def run_release(plan: EnginePlan, release: str, unit_file: HostFile | HostCopy, 
         unit_file=unit_file,
         firewall=ManagedFile(
             FIREWALL_FILE,
-            render.engine_firewall(plan.spec, list(fleet().site.balancers.values()), ssh_ports(host.name)),
+            render.engine_firewall(
+                plan.spec,
+                fleet().site.balancers.values(),
+                ssh_ports(host.name),
+                fleet().site.monitors.values(),
+            ),
         ),
         drop_in=ManagedFile(names.drop_in_file, render.stop_drop_in(unit_text, plan.spec.replica)),
         others=[

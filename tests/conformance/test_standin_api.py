@@ -130,7 +130,7 @@ def test_metrics_are_those_of_the_real_engine(engines: dict[str, Engine], name: 
         left = running.begin(stream=True, max_tokens=1500)
         left.getresponse().read(1)
         left.close()
-        until(lambda: running.metric(ENGINES[name].metrics.running.partition(":")[2]) == 0)
+        until(lambda: running.metric(ENGINES[name].metric_names("requests_running")[0].partition(":")[2]) == 0)
         return re.search("abort.* [1-9]", running.get("/metrics")) is not None
 
     until(abandoned)
@@ -145,7 +145,8 @@ def test_what_barewind_knows_of_an_engine_is_what_it_answers(engines: dict[str, 
     known, running = ENGINES[name], engines[name]
     for path in (known.health_path, known.ready_path, known.models_path, known.metrics.path):
         running.get(path)
-    assert {known.metrics.running, known.metrics.queued} <= set(metrics(running.get(known.metrics.path)))
+    gauges = {*known.metric_names("requests_running"), *known.metric_names("requests_waiting")}
+    assert gauges <= set(metrics(running.get(known.metrics.path)))
     assert running.ask(path=known.chat_path)[1]["choices"][0]["message"].keys() >= {"content", known.reasoning_field}
     thinking = running.ask(path=known.chat_path, reasoning_effort="high", max_tokens=6)[1]["choices"][0]["message"]
     assert thinking[known.reasoning_field]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from barewind.engines import image, sizing
@@ -11,7 +12,8 @@ from barewind.lock.manifest import Manifest, WeightFile
 from barewind.plan.engine import EnginePlan, plan_host
 from barewind.registry.image import LockedImage
 from barewind.spec.keys import BalancerSpec, EngineSpec
-from barewind.spec.site import HostEntry
+from barewind.spec.monitor import MonitorSpec
+from barewind.spec.site import HostEntry, Site
 
 GIB = 2**30
 DIGEST = "sha256:" + "1a" * 32
@@ -71,6 +73,29 @@ def balancer_spec(**changes: Any) -> BalancerSpec:
     """A balancer with the defaults, but for keys: whoever reaches it may ask."""
     values: dict[str, Any] = {"host": "lb1", "groups": ("balancers",), "address": "192.0.2.2", "endpoint_open": True}
     return BalancerSpec(**values | changes)
+
+
+def monitor_spec(**changes: Any) -> MonitorSpec:
+    """A monitor over plain HTTP, with the defaults otherwise."""
+    values = {
+        "host": "mon1",
+        "groups": ("monitors",),
+        "address": "10.0.0.7",
+        "monitor_tls": False,
+        "monitor_password_file": "/nowhere/password",
+    }
+    return MonitorSpec(**values | changes)
+
+
+def watched_site(*engines: EngineSpec, monitors: Iterable[MonitorSpec] = ()) -> Site:
+    """A site of these engines, a balancer and monitors."""
+    watching = list(monitors) or [monitor_spec()]
+    return Site(
+        engines={engine.name: engine for engine in engines or (engine_spec(),)},
+        balancers={"lb1": balancer_spec()},
+        lock_file="barewind.lock.yaml",
+        monitors={monitor.host: monitor for monitor in watching},
+    )
 
 
 def locked(

@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from barewind.balancer.config import (
 )
 from barewind.balancer.names import ENDPOINT_PEM, KEYS_MAP, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, TOKENS_PROGRAM
 from barewind.spec.keys import EngineSpec
+from barewind.spec.monitor import MonitorSpec
 from lab import wait
 from tests.support.factories import balancer_spec, engine_spec
 from tests.support.free_port import free_port
@@ -65,13 +66,15 @@ class HAProxy:
         """Have engines of these names at ports of this machine."""
         self.use([engine_at(name, port, standby=name in standby) for name, port in ports.items()])
 
-    def use(self, engines: list[EngineSpec], *, ipv6: bool = True, **keys: Any) -> None:
+    def use(
+        self, engines: list[EngineSpec], *, ipv6: bool = True, monitors: Collection[MonitorSpec] = (), **keys: Any
+    ) -> None:
         """Have these engines, with keys of the balancer's own."""
         self.port = free_port()
         spec = balancer_spec(endpoint_port=self.port, peers_port=free_port(), **keys)
         (self.path / "tokens.lua").write_text(tokens_program())
         (self.path / "keys.map").touch(0o600)
-        (self.path / "cfg").write_text(self.here(haproxy_config(spec, engines, ipv6=ipv6)))
+        (self.path / "cfg").write_text(self.here(haproxy_config(spec, engines, ipv6=ipv6, monitors=monitors)))
 
     def hook(self, key: str) -> None:
         """Do what the drop-in says."""

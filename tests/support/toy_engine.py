@@ -1,4 +1,4 @@
-"""An engine that does not exist and is like no other: all that adding one takes, an `Engine` and an entry of the catalog."""
+"""An engine that does not exist and is like no other: all that adding one takes, an `Engine` and its part of the catalog."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from barewind import catalog
 from barewind.catalog import EngineEntry
+from barewind.catalog.metrics import metrics
 from barewind.engines import ENGINES, log
 from barewind.engines.base import ApiPath, Engine, Memory, Metrics
 from barewind.engines.causes import KV_CACHE_TOO_SMALL, Cause
@@ -66,9 +67,7 @@ TOY = Engine(
     reasoning_option="--think",
     image_options=("--pictures",),
     memory=Memory(vision_optional=False, vision_copies=True),
-    metrics=Metrics(
-        prefix="toy_", running="toy_busy", queued="toy_waiting", path="/figures", disabled_by="--keep-figures-secret"
-    ),
+    metrics=Metrics(prefix="toy:", path="/figures", disabled_by="--keep-figures-secret"),
     log=log.table(
         log.line(r"no room for (\d+) tokens", KV_CACHE_TOO_SMALL),
         log.line(r"spring broken: (\w+)", Cause("the toy's spring {0} is broken", "wind it up")),
@@ -76,6 +75,8 @@ TOY = Engine(
     version_variables=("TOY_VERSION",),
     older_cuda_image="docker.io/toys/toy:old-cuda",
 )
+
+FIGURES = {"requests_running": "sum by (<by>) (toy:busy)", "requests_waiting": "sum by (<by>) (toy:waiting)"}
 
 ENTRY = EngineEntry(
     images={"nvidia": "docker.io/toys/toy"},
@@ -94,3 +95,5 @@ def register(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Barewind know the toy for one test."""
     monkeypatch.setitem(ENGINES, TOY.name, TOY)
     monkeypatch.setitem(catalog.engines(), TOY.name, ENTRY)
+    for name, expression in FIGURES.items():
+        monkeypatch.setitem(metrics()[name].engines, TOY.name, expression)

@@ -14,12 +14,8 @@ from barewind.plan.engine import EnginePlan
 from barewind.registry.logins import credentials
 from barewind.registry.reference import parse
 
-FILE_KEYS = (
-    "endpoint_key",
-    "hub_token_file",
-    "mirror_key",
-    "ssh_key",
-)  # keys that name a file of the controller with a secret in it
+# Keys that name a file of the controller with a secret in it.
+FILE_KEYS = ("endpoint_key", "hub_token_file", "mirror_key", "monitor_key", "monitor_password_file", "ssh_key")
 FILES_KEYS = ("engine_secrets", "registry_logins")  # ... that name several, each by what it is for
 _SHORTEST = 8  # characters of a password that can be told from any other word
 

@@ -126,7 +126,8 @@ def test_completion(engine: Engine) -> None:
 
 def test_firewall_is_as_planned(engine: Engine) -> None:
     sshd = [int(port) for port in engine.host.run(SSH_PORTS).stdout.split()]
-    rules = engine_firewall(engine.plan.spec, list(engine.site.balancers.values()), {engine.ssh_port, *sshd})
+    site = engine.site
+    rules = engine_firewall(engine.plan.spec, site.balancers.values(), {engine.ssh_port, *sshd}, site.monitors.values())
     file = HostFile(FIREWALL_FILE, rules)
     engine.refuse(findings.firewall(engine.host, file, FIREWALL_TABLE))
 

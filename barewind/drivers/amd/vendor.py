@@ -51,6 +51,7 @@ AMD = Vendor(
     ready=checks.ready,
     image=checks.image,
     cards="drivers/amd-cards.sh",
+    figures="drivers/amd-figures.sh",
     # ROCm reads NVIDIA's variable too, as it reads its own (ROCm documentation, "GPU isolation techniques").
     visibility=(
         *("AMD_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"),

@@ -46,6 +46,7 @@ NVIDIA = Vendor(
     ready=checks.ready,
     health=checks.health,
     cards="drivers/nvidia-cards.sh",
+    figures="drivers/nvidia-figures.sh",
     visibility=("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
     uninstallers=(
         Uninstaller(

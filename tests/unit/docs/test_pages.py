@@ -17,7 +17,7 @@ NAMED_PATH = re.compile(rf"(?<![\w/.<>-])(?:{FOLDERS})/[\w/.*<>-]*[\w/*>]")
 NAMED_STEP = re.compile(r"(?<![\w/.-])barewind\.tasks(?:\.\w+){2,}")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PLACEHOLDER = re.compile(r"[A-Z]{2,}|[<>]")  # SLICE, <release>
-OF_USERS = {"group_data/green.py", "group_data/h200.py"}  # examples of what a user has
+OF_USERS = {"group_data/green.py", "group_data/h200.py", "group_data/monitors.py"}  # examples of what a user has
 
 
 def headings(page: Path) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from barewind import catalog
+from barewind.catalog.metrics import metrics
 from barewind.engines import ENGINES, options
 from barewind.engines.base import ApiPath, Engine, common_path
 from barewind.engines.keys import OWN_KEYS
@@ -57,8 +58,16 @@ def test_clients_reach_answers_and_nothing_inside(engine: Engine) -> None:
 
 @EVERY
 def test_its_metrics_begin_as_it_says(engine: Engine) -> None:
-    assert engine.metrics.running.startswith(engine.metrics.prefix)
-    assert engine.metrics.queued.startswith(engine.metrics.prefix)
+    for figure in metrics():
+        assert all(name.startswith(engine.metrics.prefix) for name in engine.metric_names(figure))
+
+
+@EVERY
+def test_each_figure_is_known_of_it_or_why_not(engine: Engine) -> None:
+    """A gauge that status asks for is one metric: what it is made of cannot be added up there."""
+    for figure, entry in metrics().items():
+        assert bool(entry.accelerators) != (engine.name in {**entry.engines, **entry.none}), figure
+    assert len(engine.metric_names("requests_running")) == len(engine.metric_names("requests_waiting")) == 1
 
 
 @EVERY

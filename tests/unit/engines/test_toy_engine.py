@@ -180,7 +180,7 @@ class _Toy(BaseHTTPRequestHandler):
     """The toy as a server: everything under its own paths."""
 
     def do_GET(self) -> None:
-        answers = {"/open": "", "/list": json.dumps({"data": [{"id": MEDIUM}]}), "/figures": "toy_busy 2\n"}
+        answers = {"/open": "", "/list": json.dumps({"data": [{"id": MEDIUM}]}), "/figures": "toy:busy 2\n"}
         self._answer(answers.get(self.path))
 
     def do_POST(self) -> None:
@@ -253,7 +253,7 @@ def test_a_wrong_answer_is_found(shell: Shell, programs: Programs) -> None:
     assert gates.findings(wanted, wrong) == [
         "/list: HTTP 404",
         "an answer with reasoning: 'thoughts' is empty ({})",
-        "/figures shows no figure that begins with toy_",
+        "/figures shows no figure that begins with toy:",
     ]
 
 
@@ -280,12 +280,12 @@ def test_its_status_and_metrics_are_read() -> None:
     written = site()
     plans = plan_site(written, locked(written.engines["10.0.0.1"]))
     command = status.looks(written, plans)["10.0.0.1"]
-    assert all(part in command for part in ("http://10.0.0.1:8000/open", "/figures", "toy_busy", "toy_waiting"))
+    assert all(part in command for part in ("http://10.0.0.1:8000/open", "/figures", "toy:busy", "toy:waiting"))
     answer = sections(
         state=["ActiveState=active", "NeedDaemonReload=no", "UnitFileState=enabled"],
         release=[str(plans["10.0.0.1"].release)],
         health=["200"],
-        metrics=['toy_busy{part="a"} 2', 'toy_busy{part="b"} 1', "toy_waiting 4"],
+        metrics=['toy:busy{part="a"} 2', 'toy:busy{part="b"} 1', "toy:waiting 4"],
     )
     (row,) = status.read(written, plans, {"10.0.0.1": ("\n".join(answer), "")}).engines
     assert (row.healthy, row.running, row.queued, row.findings) == (True, 3, 4, [])

@@ -8,9 +8,9 @@ import pytest
 
 from barewind.balancer.maintenance import Maintenance
 from barewind.docker import daemon
-from barewind.preflight.checks import Problem, check_balancer, check_engine, closed_services
+from barewind.preflight.checks import Problem, check_balancer, check_engine, check_monitor, closed_services
 from tests.support.accelerator_hosts import bare, h200_hgx, mi300x
-from tests.support.factories import GIB, balancer_spec, engine_spec, lab_spec, plan
+from tests.support.factories import GIB, balancer_spec, engine_spec, lab_spec, monitor_spec, plan
 
 NOW = 1_763_779_200.0
 DATA, DOCKER, CONTAINERD = "/var/lib/barewind", "/var/lib/docker", "/var/lib/containerd"
@@ -364,3 +364,21 @@ def test_another_number_of_engines_wants_a_host_in_maintenance() -> None:
     assert problems(several, **both, engines=[{"listener": None}, {"listener": "nginx"}]) == [
         ("port 8001 is taken by 'nginx'", "stop it or choose another 'engine_port'")
     ]
+
+
+@pytest.mark.parametrize(
+    ("free", "listener", "finding"),
+    [
+        (100 * GIB, None, None),
+        (1 * GIB, None, "/: 1.0 GiB free, 20.0 GiB wanted for 30 days of figures"),
+        (1 * GIB, "prometheus", None),  # it has begun to fill it
+        (100 * GIB, "nginx", "port 9090 is taken by 'nginx'"),
+    ],
+)
+def test_a_monitor_has_its_port_and_the_disk_for_its_retention(
+    free: int, listener: str | None, finding: str | None
+) -> None:
+    spec = monitor_spec()
+    known = facts(listener=listener, disks={spec.monitor_dir: {"free": free, "mount": "/"}})
+    found = check_monitor(spec, 20 * GIB, known, now=NOW)
+    assert [problem.finding for problem in found] == ([finding] if finding else [])

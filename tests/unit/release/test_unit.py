@@ -27,7 +27,7 @@ from barewind.release.unit import (
     systemd_quoted,
 )
 from barewind.weights.commands import INTACT
-from tests.support.factories import balancer_spec, engine_spec, lab_spec, plan
+from tests.support.factories import balancer_spec, engine_spec, lab_spec, monitor_spec, plan
 from tests.support.units import exec_start, words
 
 SYN = "tcp flags & (fin | syn | rst | ack) == syn"
@@ -289,3 +289,9 @@ def test_the_check_before_the_start_refuses_the_second_directory_too(
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"{draft}: missing, or changed since its SHA-256 was checked.")
+
+
+def test_monitors_ask_engines_for_their_metrics() -> None:
+    rules = engine_firewall(engine_spec(), [balancer_spec()], [22], [monitor_spec()])
+    assert "ip saddr 10.0.0.7 tcp dport 8000 accept" in rules
+    assert "answers the balancers, the monitors and the host itself" in rules
