@@ -20,6 +20,8 @@ from barewind.engines.fit import Fit
 from barewind.engines.profile import EXPECTED
 from barewind.engines.sizing import in_flight_of, recipe_of
 from barewind.estimate import lines as estimate
+from barewind.keys import file as keys
+from barewind.keys.plan import for_nobody
 from barewind.lock.file import read
 from barewind.monitoring.plan import disk_bytes
 from barewind.monitoring.targets import series
@@ -94,7 +96,7 @@ def plan(
         plans = {spec.name: plans[spec.name] for spec in site.engine_hosts[only]}
     found = {name: problems(host_plan) for name, host_plan in plans.items()}
     if only is None:
-        found |= {name: certificate.problems(spec) for name, spec in site.balancers.items()}
+        found |= _of_balancers(site)
     if json_too:
         documents = [as_json(host_plan, found[name]) for name, host_plan in plans.items()]
         # A fifth of the time that Python's own takes: plans of a thousand hosts are 20 MB.
@@ -110,6 +112,16 @@ def plan(
     }
     for note in (*told(inventory_file, groups), *notes(site)):
         click.echo(f"note: {note}", err=True)
+
+
+def _of_balancers(site: Site) -> dict[str, list[str]]:
+    """What keeps clients from the endpoint, by balancer."""
+    content = keys.read(site.endpoint_keys)
+    found: dict[str, list[str]] = {}
+    for name, spec in site.balancers.items():
+        nobody = for_nobody(content, site.endpoint_keys, spec)
+        found[name] = [*certificate.problems(spec), *(["; ".join(nobody)] if nobody else [])]
+    return found
 
 
 def _show(plans: dict[str, EnginePlan], site: Site) -> None:

@@ -12,6 +12,7 @@ from barewind.keys.entry import Key, map_line
 from barewind.keys.file import KeyFile
 from barewind.keys.times import written
 from barewind.spec.hints import near
+from barewind.spec.keys import BalancerSpec
 
 OWN = "barewind"  # the team of keys that Barewind makes for itself
 SESSION = f"{OWN}/session"  # of a command that is run with a key of its own
@@ -50,6 +51,16 @@ def newer(known: str, own: int) -> tuple[str, str] | None:
     return (
         f"has the keys of serial {there}, the file here is of serial {own}: with an older one revoked keys would be good again",
         "take the newest file (git pull); if it is lost: barewind keys sync INVENTORY --overwrite",
+    )
+
+
+def for_nobody(content: KeyFile, path: str, spec: BalancerSpec) -> tuple[str, str] | None:
+    """Why a balancer would refuse everybody, and both ways on; None where it asks for no keys, or somebody has one."""
+    if spec.endpoint_open or any(key.revoked is None for key in content.keys):
+        return None
+    return (
+        f"endpoint_open = False, and nobody has a key ({path}), so that every client would be refused",
+        "make one: barewind keys add INVENTORY TEAM; or let in whoever reaches it: endpoint_open = True",
     )
 
 

@@ -27,11 +27,13 @@ def content() -> KeyFile:
         raise PyinfraError(f"nothing was changed\n{error}") from error
 
 
-def outdated() -> list[Problem]:
-    """For preflight: balancers that have the keys of a later file."""
+def problems() -> list[Problem]:
+    """For preflight: balancers that have the keys of a later file, or would let nobody in."""
+    site = fleet().site
+    nobody = {name: plan.for_nobody(content(), site.endpoint_keys, spec) for name, spec in site.balancers.items()}
     facts = {name: known.facts for name, known in host_facts().items() if name in fleet().site.balancers}
     found = {name: plan.newer(known["keys"], content().serial) for name, known in facts.items() if known is not None}
-    return [Problem(name, *problem) for name, problem in found.items() if problem]
+    return [Problem(name, *problem) for name, problem in (*nobody.items(), *found.items()) if problem]
 
 
 @deploy("Keys")

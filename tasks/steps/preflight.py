@@ -68,4 +68,4 @@ def _problems() -> list[Problem]:
             problems += check_monitor(spec, disk_bytes(spec, site), known.facts, now=known.now)
         else:
             problems += check_balancer(site.balancers[name], known.facts, now=known.now)
-    return problems + keys.outdated() + images.unavailable()
+    return problems + keys.problems() + images.unavailable()

@@ -143,6 +143,18 @@ def test_an_older_file_is_refused_in_the_table_of_preflight(clone: Clone) -> Non
     assert "Starting operation" not in done.stderr
 
 
+def test_a_balancer_that_asks_for_keys_of_which_there_is_none_is_refused_with_both_ways_on(clone: Clone) -> None:
+    name, data = balancer()
+    clone.inventory(engines=[engine(1)], balancers=[(name, data | {"endpoint_open": False})])
+    done = clone.pyinfra("site.py", "deploy.py", "-y")
+    assert done.returncode != 0
+    finding, remedy = rows(done.stderr)["@fake/lb1"]
+    assert "nobody has a key" in finding
+    assert "barewind keys add INVENTORY TEAM" in remedy
+    assert "or let in whoever reaches" in remedy
+    assert "Starting operation" not in done.stderr
+
+
 def test_every_mistake_of_a_file_edited_by_hand_is_told_before_anything_is_changed(clone: Clone) -> None:
     (clone.path / "keys.yaml").write_text("keys:\n- {id: alpha/ci, parallel: 0}\n")
     clone.inventory(engines=[engine(1)], balancers=[balancer()])

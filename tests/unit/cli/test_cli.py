@@ -48,6 +48,14 @@ def test_plan_works_before_anything_is_locked(folder: Path) -> None:
     assert "not locked" in shown.stdout
 
 
+def test_plan_refuses_an_endpoint_that_asks_for_keys_of_which_there_is_none(folder: Path) -> None:
+    (folder / "site.py").write_text(INVENTORY.replace('["10.0.0.9"]', '[("10.0.0.9", {"endpoint_open": False})]'))
+    result = barewind("plan", "site.py")
+    assert result.exit_code == 1
+    assert "10.0.0.9: endpoint_open = False, and nobody has a key (keys.yaml)" in result.stderr
+    assert "barewind keys add INVENTORY TEAM; or let in whoever reaches it: endpoint_open = True" in result.stderr
+
+
 @pytest.mark.parametrize("json_too", [[], ["--json"]])
 def test_plan_tells_that_two_engines_answer_to_one_name(folder: Path, json_too: list[str]) -> None:
     (folder / "site.py").write_text(INVENTORY.replace('"10.0.0.2", {}', '"10.0.0.2", {"engine": "sglang"}'))

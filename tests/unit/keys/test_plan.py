@@ -11,6 +11,7 @@ from barewind.errors import BarewindError
 from barewind.keys import plan
 from barewind.keys.entry import Key
 from barewind.keys.file import KeyFile
+from tests.support.factories import balancer_spec
 from tests.support.keys import CREATED, key
 
 LATER = CREATED + timedelta(days=1)
@@ -43,6 +44,15 @@ def test_a_map_has_every_key_that_is_not_revoked_and_says_of_which_file() -> Non
 @pytest.mark.parametrize("text", ["", "# mine\n", "aa b:0:0:0:0:0\n# Written by Barewind, from the keys of serial x\n"])
 def test_a_map_of_somebody_else_has_no_serial(text: str) -> None:
     assert plan.serial(text) == 0
+
+
+@pytest.mark.parametrize(
+    ("is_open", "keys", "refused"),
+    [(True, (), False), (False, (), True), (False, (key("gone", revoked=LATER),), True), (False, (BETA,), False)],
+)
+def test_a_balancer_that_would_let_nobody_in_is_refused(is_open: bool, keys: tuple[Key, ...], refused: bool) -> None:
+    problem = plan.for_nobody(KeyFile(1, keys), "keys.yaml", balancer_spec(endpoint_open=is_open))
+    assert (problem is not None) == refused
 
 
 # --- add ------------------------------------------------------------------------------------------------------------------
