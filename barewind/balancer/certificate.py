@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -72,7 +72,7 @@ def read(spec: BalancerSpec, now: datetime | None = None) -> Certificate | None:
     pem = "".join(each.public_bytes(Encoding.PEM).decode() for each in chain) + key[1]
     return Certificate(
         pem,
-        chain[0].fingerprint(SHA1()).hex().upper(),  # noqa: S303 - HAProxy tells no other one
+        hashlib.sha1(chain[0].public_bytes(Encoding.DER), usedforsecurity=False).hexdigest().upper(),
         chain[0].not_valid_before_utc,
         chain[0].not_valid_after_utc,
     )

@@ -39,9 +39,11 @@ class Endpoint:
 
     def __init__(self, haproxy: HAProxy, engine: FakeEngine, folder: Path) -> None:
         self.haproxy, self.engine, self.folder = haproxy, engine, folder
+        self.controller = folder / "controller"
+        self.controller.mkdir()
         self.authority = Authority("Middle", Authority())
         (folder / "ca.pem").write_text(self.authority.pem)
-        self.files = self.authority.issue(folder)
+        self.files = self.authority.issue(self.controller)
         haproxy.use([engine_at("gpu1", engine.port, max_num_seqs=256)], trusted_clients=["127.0.0.1"], **self.keys)
 
     @property
@@ -70,7 +72,7 @@ class Endpoint:
 
     def renewed(self, days: int, key: rsa.RSAPrivateKey | None = None) -> Certificate:
         """Another certificate, which must be taken."""
-        self.files = self.authority.issue(self.folder, expires=days, key=key)
+        self.files = self.authority.issue(self.controller, expires=days, key=key)
         new = self.certificate()
         done = self.renew(new)
         assert done.returncode == 0, done.stderr
@@ -214,6 +216,29 @@ def test_a_renewal_reloads_nothing_and_cuts_no_stream(endpoint: Endpoint) -> Non
     endpoint.haproxy.hook("ExecReload")
     wait.until(lambda: endpoint.pid() != pid, 60, "it does not reload")
     assert endpoint.shows() == new.sha1
+
+
+def test_a_process_that_read_the_old_file_while_it_was_replaced_is_told_too(
+    endpoint: Endpoint, haproxy: HAProxy
+) -> None:
+    master, before, pid = haproxy.master, endpoint.shows(), endpoint.pid()
+    assert master is not None
+    # HAProxy reloads when its process has the new certificate and the file is still the old one.
+    proc = f"echo 'show proc' | socat - UNIX-CONNECT:{endpoint.folder}/master.sock"
+    current = f"{proc} | awk '/^# workers/ {{ getline; print $1 + 0 }}'"
+    reloads = (
+        f"kill -USR2 {master.pid}; until c=$({current}) && [ ${{c:-0}} -gt 0 ] && [ $c != {pid} ]; do sleep 0.1; done"
+    )
+    once = f"[ -e {endpoint.folder}/reloaded ] || {{ touch {endpoint.folder}/reloaded; {reloads}; }}"
+    (endpoint.folder / "bin" / "cp").write_text(f'#!/bin/sh\n{once}\nexec /bin/cp "$@"\n')
+    (endpoint.folder / "bin" / "cp").chmod(0o755)
+    with ThreadPoolExecutor() as pool:  # the old process lives as long as they do
+        running = pool.submit(endpoint.curl, CHAT, "-d", "{}")
+        wait.until(lambda: endpoint.engine.open == 1, 30, "the stream does not begin")
+        new = endpoint.renewed(DAYS + 1)
+        assert endpoint.pid() != pid
+        assert before != new.sha1 == endpoint.shows()
+        assert running.result()[0].endswith(" 200")
 
 
 def test_a_chain_too_long_to_be_told_is_taken_over_by_a_reload_which_cuts_no_stream_either(

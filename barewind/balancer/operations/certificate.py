@@ -45,7 +45,7 @@ def uncertified() -> Generator[StringCommand, None, None]:
 
     .. code:: python
 
-        uncertified(name="No certificate")
+        uncertified(name="Certificate")
     """
     facts = known(host.get_fact(EndpointCertificate, path=ENDPOINT_PEM), host.name, "the certificate")
     if ENDPOINT_PEM in facts["files"]:
