@@ -39,6 +39,7 @@ def test_the_whole_order_of_a_first_deploy(clone: Clone) -> None:
         ("History | On record", gpus),
         ("Engine | Unit", gpus),
         ("Gate | Engine answers", gpus),
+        ("History | Phases of its start", []),
         ("Compile cache | Packed for other hosts", []),
         ("History | It serves", gpus),
         ("Rotation | Batch 1 of 1: undrain", gpus),
