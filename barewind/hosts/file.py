@@ -10,11 +10,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class HostFile:
-    """A file owned by root, and the `content` that it shall hold."""
+    """A file owned by root, and the `content` that it shall hold: whole lines, the last one too.
+
+    pyinfra ends the last line where nobody has: left open, the file would be another at every look.
+    """
 
     path: str
     content: str = field(repr=False)  # it may be a secret
     mode: str = "644"
+
+    def __post_init__(self) -> None:
+        if not self.content.endswith("\n"):
+            object.__setattr__(self, "content", f"{self.content}\n")
 
     @property
     def sha256(self) -> str:

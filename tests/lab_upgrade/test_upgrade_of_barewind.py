@@ -45,7 +45,7 @@ class Fleet:
     @property
     def now(self) -> Site:
         """The second, in the hands of this Barewind."""
-        return replace(self.second, root=ROOT, keys=tuple(data(endpoint_open=True)))
+        return replace(self.second, root=ROOT)
 
 
 @dataclass(frozen=True)

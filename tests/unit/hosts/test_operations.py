@@ -32,7 +32,7 @@ def test_a_managed_file_is_written_whole_with_its_mode(
     done = shell(command, stdin=stdin)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert path.read_text() == content
+    assert path.read_text() == f"{content}\n"  # pyinfra ends each line that it writes
     assert f"{path.stat().st_mode & 0o777:o}" == mode
     assert [one.name for one in path.parent.iterdir()] == ["it's a file"]
     assert (tmp_path / "owner").read_text().startswith("root:root ")
