@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from barewind.bench.document import Bench, Rung
     from barewind.bench.run import Fleet
     from barewind.bench.target import Target
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 COLUMNS = (
     *("in flight", "requests", "tokens/s", "goodput", "estimate", "published"),
@@ -38,6 +40,26 @@ class Ladder(click.ParamType[tuple[int, ...]]):
             return tuple(int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"'{value}': write numbers with commas between them: 1,8,32", param, ctx)
+
+
+def request_options(command: Command) -> Command:
+    """Options of a command that say what is asked: lengths, how many requests, and which of them count."""
+    for option in reversed(_REQUESTS):
+        command = option(command)
+    return command
+
+
+_REQUESTS = (
+    click.option("--input", "prompt", type=click.IntRange(4, 2**20), metavar="TOKENS", help="Tokens of each prompt."),
+    click.option("--output", type=click.IntRange(2, 2**20), metavar="TOKENS", help="Tokens of each answer."),
+    click.option("--requests", type=click.IntRange(1), metavar="N", help="Requests of each rung."),
+    click.option(
+        "--tpot-limit",
+        type=click.FloatRange(0, min_open=True),
+        metavar="MS",
+        help="Count a request as goodput only if its tokens come within so many milliseconds each.",
+    ),
+)
 
 
 @click.command(
@@ -66,15 +88,7 @@ class Ladder(click.ParamType[tuple[int, ...]]):
     help="Lengths and rungs; recipe: what is published of MI300X, 100 requests, 32 at a time, 1024/1024 tokens.",
 )
 @click.option("--ladder", type=Ladder(), help="Requests in flight, rung by rung, instead of the preset's.")
-@click.option("--input", "prompt", type=click.IntRange(4, 2**20), metavar="TOKENS", help="Tokens of each prompt.")
-@click.option("--output", type=click.IntRange(2, 2**20), metavar="TOKENS", help="Tokens of each answer.")
-@click.option("--requests", type=click.IntRange(1), metavar="N", help="Requests of each rung.")
-@click.option(
-    "--tpot-limit",
-    type=click.FloatRange(0, min_open=True),
-    metavar="MS",
-    help="Count a request as goodput only if its tokens come within so many milliseconds each.",
-)
+@request_options
 @click.option("--json", "json_too", is_flag=True, help="Print one object: docs/bench.schema.json.")
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with plots.")
 def bench(

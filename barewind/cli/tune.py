@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from barewind.cli.bench import Ladder, fleet_of, refuse
+from barewind.cli.bench import Ladder, fleet_of, refuse, request_options
 from barewind.cli.options import data_option, epilog, inventory_argument, overrides
 from barewind.errors import BarewindError
 
@@ -50,15 +50,7 @@ _MOST = 8
     type=Ladder(),
     help="Requests in flight, three rungs; without: 1, a quarter and all of 'expected_concurrency'.",
 )
-@click.option("--input", "prompt", type=click.IntRange(4, 2**20), metavar="TOKENS", help="Tokens of each prompt.")
-@click.option("--output", type=click.IntRange(2, 2**20), metavar="TOKENS", help="Tokens of each answer.")
-@click.option("--requests", type=click.IntRange(1), metavar="N", help="Requests of each rung.")
-@click.option(
-    "--tpot-limit",
-    type=click.FloatRange(0, min_open=True),
-    metavar="MS",
-    help="Count a request as goodput only if its tokens come within so many milliseconds each.",
-)
+@request_options
 @click.option(
     "--diff",
     "diff_file",

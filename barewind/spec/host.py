@@ -42,6 +42,19 @@ class HostSpec(BaseModel):
             ) from None
 
 
+def tls_or_private(tls: bool, address: str | None) -> bool:
+    """Whether a program of a host speaks TLS; `address` is None where the host's is not right.
+
+    Raises:
+        ValueError: it speaks plain HTTP on an address that is not private.
+    """
+    if not tls and address is not None and not private(address):
+        raise ValueError(
+            f"plain HTTP on {address}: only on a private address; use TLS, or set 'address' to a private one"
+        )
+    return tls
+
+
 def private(address: str) -> bool:
     """Whether it is a private IP address; a name can come to stand for any."""
     try:

@@ -19,7 +19,7 @@ from barewind import catalog
 from barewind.secrets import looks_like_one
 from barewind.spec import known
 from barewind.spec.engine_args import checked
-from barewind.spec.host import HostSpec, private
+from barewind.spec.host import HostSpec, private, tls_or_private
 from barewind.spec.monitor import MonitorSpec
 from barewind.spec.names import (
     ControllerFile,
@@ -318,12 +318,7 @@ class MirrorSpec(HostSpec):
     @field_validator("mirror_tls")
     @classmethod
     def _plain_http_stays_private(cls, tls: bool, info: ValidationInfo) -> bool:
-        address = info.data.get("address")
-        if not tls and address is not None and not private(address):
-            raise ValueError(
-                f"plain HTTP on {address}: only on a private address; use TLS, or set 'address' to a private one"
-            )
-        return tls
+        return tls_or_private(tls, info.data.get("address"))
 
     @field_validator("mirror_certificate", "mirror_key")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from barewind.secrets import looks_like_one
-from barewind.spec.host import HostSpec, private
+from barewind.spec.host import HostSpec, tls_or_private
 from barewind.spec.names import ControllerFile, HostPath, Line, Network
 
 Severity = Literal["critical", "warning", "info", "watchdog"]
@@ -116,12 +116,7 @@ class MonitorSpec(HostSpec):
     @field_validator("monitor_tls")
     @classmethod
     def _plain_http_stays_private(cls, tls: bool, info: ValidationInfo) -> bool:
-        address = info.data.get("address")
-        if not tls and address is not None and not private(address):
-            raise ValueError(
-                f"plain HTTP on {address}: only on a private address; use TLS, or set 'address' to a private one"
-            )
-        return tls
+        return tls_or_private(tls, info.data.get("address"))
 
     @field_validator("monitor_certificate", "monitor_key")
     @classmethod
