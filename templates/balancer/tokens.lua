@@ -1,6 +1,6 @@
 -- Tokens of an answer, for the log and for limits in tokens per minute. Reads "usage" as it passes; keeps nothing of prompts
 -- or answers.
-local OVERLAP = 24      -- bytes: the mark may be split between two pieces
+local OVERLAP = 80      -- bytes: the mark, or an event's name and the next line's beginning, may be split between two pieces
 local NEEDED = 1024     -- bytes after the mark that can hold its numbers
 local MARK = '"usage":'
 local WINDOW = 60       -- seconds
@@ -50,29 +50,48 @@ local Usage = { id = "barewind usage", flags = filter.FLT_CFG_FL_HTX }
 Usage.__index = Usage
 
 function Usage:new()
-  return setmetatable({ rest = "\n", taken = "", taking = false, events = 0, tin = 0, tout = 0, told = 0 }, Usage)
+  return setmetatable({ rest = "\n", taken = "", taking = false, events = 0, told = 0 }, Usage)
 end
 
 function Usage:start_analyze(txn, channel)
   if channel:is_resp() then filter.register_data_filter(self, channel) end
 end
 
-local function numbers(self, txn)
-  local text = self.taken
-  local prompt = text:match('"prompt_tokens":%s*(%d+)') or text:match('"input_tokens":%s*(%d+)')
-  local answer = text:match('"completion_tokens":%s*(%d+)') or text:match('"output_tokens":%s*(%d+)')
-  if prompt then self.tin = tonumber(prompt); txn:set_var("txn.tokens_in", self.tin) end
-  if answer then self.tout = tonumber(answer); txn:set_var("txn.tokens_out", self.tout) end
-  local cached = text:match('"cached_tokens":%s*(%d+)')
-  if cached then txn:set_var("txn.tokens_cached", tonumber(cached)) end
+-- OpenAI's prompt_tokens and input_tokens have cached ones in them, Anthropic's input_tokens has not. A stream of Anthropic's
+-- begins with an answer of 0 tokens, which tells nothing.
+local function numbers(self, text)
+  local function number(name) return tonumber(text:match('"' .. name .. '":%s*(%d+)')) end
+  local prompt = number("prompt_tokens") or number("input_tokens")
+  local answer = number("completion_tokens") or number("output_tokens")
+  local read = number("cache_read_input_tokens")
+  self.tcached = number("cached_tokens") or read or self.tcached
+  if prompt then self.tin = prompt + (read or 0) + (number("cache_creation_input_tokens") or 0) end
+  if answer and answer > 0 then self.tout = answer end
 end
 
-local function charge(self, txn)
-  local total = math.max(self.tin + self.tout, self.events)
-  if self.key and total > self.told then
+local function charge(self, txn, least)
+  local total = (self.tin or 0) + (self.tout or self.events)
+  if self.key and total - self.told >= least then
     add(txn, self.key, total - self.told)
     self.told = total
   end
+end
+
+-- Takes what follows the mark until its object is whole, then charges: before the client has it, and can ask again.
+local function take(self, txn, text)
+  self.taken = self.taken .. text:sub(1, NEEDED - #self.taken)
+  local object = self.taken:match("^%s*(%b{})") or #self.taken == NEEDED and self.taken
+  self.taking = not object and (self.taken:find("^%s*{") or not self.taken:find("%S"))
+  if object then
+    numbers(self, object)
+    charge(self, txn, 1)
+  end
+end
+
+-- Whether an event brings tokens: those of /v1/messages and /v1/responses have names, and others begin and end something.
+local function brings(text, from)
+  local name = text:sub(math.max(1, from - OVERLAP), from - 1):match("event: ([%w_.]+)\r?$")
+  return not name or name == "content_block_delta" or name:find("%.delta$")
 end
 
 function Usage:http_headers(txn, message)
@@ -82,37 +101,38 @@ end
 function Usage:http_payload(txn, message)
   local body = message:body()
   if not body or #body == 0 then return end
-  if self.taking then
-    self.taken = self.taken .. body:sub(1, NEEDED - #self.taken)
-    numbers(self, txn)
-    self.taking = #self.taken < NEEDED
-  end
+  if self.taking then take(self, txn, body) end
   local text = self.rest .. body
   local at = 1
   while true do  -- streamed events: a floor where no usage is told, and where the client leaves early
-    local _, found = text:find("\ndata: {", at, true)
+    local from, found = text:find("\ndata: {", at, true)
     if not found then break end
-    if found > #self.rest then self.events = self.events + 1 end
+    if found > #self.rest and brings(text, from) then self.events = self.events + 1 end
     at = found
   end
   at = 1
   while true do
     local _, found = text:find(MARK, at, true)
     if not found then break end
-    if text:find("^%s*{", found + 1) or found == #text then
-      self.taken, self.taking = text:sub(found + 1, found + NEEDED), true
-      numbers(self, txn)
+    if found > #self.rest then
+      self.taken = ""
+      take(self, txn, text:sub(found + 1, found + NEEDED))
     end
     at = found + 1
   end
   self.rest = text:sub(-OVERLAP)
-  if self.events - self.told >= 64 then charge(self, txn) end
+  charge(self, txn, 64)
 end
 
 function Usage:end_analyze(txn, channel)
   if not channel:is_resp() then return end
   txn:set_var("txn.events", self.events)
-  charge(self, txn)
+  if self.tout or self.events == 0 then  -- else it ended early, and its events are the estimate of it
+    if self.tin then txn:set_var("txn.tokens_in", self.tin) end
+    if self.tout then txn:set_var("txn.tokens_out", self.tout) end
+    if self.tcached then txn:set_var("txn.tokens_cached", self.tcached) end
+  end
+  charge(self, txn, 1)
 end
 
 core.register_filter("usage", Usage, function(self, args) return self end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -34,6 +35,7 @@ class FakeEngine:
     + status: of its answers to anything else; 500 where the request says "fail"
     + seconds: that it generates, in `tokens` events
     + usage: tokens of the prompt, of the answer, and cached, that it tells at the end of an answer
+    + pieces: of the body that it answers instead, each sent by itself, within `seconds`
     + held: it begins none of its answers until this is False
     """
 
@@ -42,6 +44,7 @@ class FakeEngine:
     seconds: float = 0.0
     tokens: int = 1
     usage: tuple[int, int, int] | None = None
+    pieces: Sequence[str] = ()
     held: bool = False
     port: int = 0
     whole: int = 0  # answers that were given to their end
@@ -108,11 +111,19 @@ class FakeEngine:
             self._head(writer, status, "Content-Length: 0")
             return await writer.drain()
         self._head(writer, 200, "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked")
-        for number in range(self.tokens):
-            await asyncio.sleep(self.seconds / self.tokens)
-            event = "data: " + json.dumps({"choices": [{"delta": {"content": f"word {number}"}}]}) + "\n\n"
-            writer.write(f"{len(event):x}\r\n{event}\r\n".encode())
+        pieces = self.pieces or self._events()
+        for piece in pieces:
+            await asyncio.sleep(self.seconds / len(pieces))
+            writer.write(f"{len(piece.encode()):x}\r\n{piece}\r\n".encode())
             await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        self.whole += 1
+
+    def _events(self) -> list[str]:
+        said: list[dict[str, object]] = [
+            {"choices": [{"delta": {"content": f"word {number}"}}]} for number in range(self.tokens)
+        ]
         if self.usage is not None:
             prompt, answer, cached = self.usage
             told = {
@@ -120,11 +131,8 @@ class FakeEngine:
                 "prompt_tokens_details": {"cached_tokens": cached},
                 "completion_tokens": answer,
             }
-            event = "data: " + json.dumps({"choices": [], "usage": told}) + "\n\n"
-            writer.write(f"{len(event):x}\r\n{event}\r\n".encode())
-        writer.write(b"0\r\n\r\n")
-        await writer.drain()
-        self.whole += 1
+            said.append({"choices": [], "usage": told})
+        return [f"data: {json.dumps(event)}\n\n" for event in said]
 
     @staticmethod
     def _head(writer: asyncio.StreamWriter, status: int, headers: str) -> None:
