@@ -16,10 +16,8 @@ from barewind.keys.entry import Key
 from lab import wait
 from tests.support.endpoint_client import CHAT, ask
 from tests.support.endpoint_engine import FakeEngine
-from tests.support.endpoint_keys import Start, chat, key, line_of, lines, start, text_of
+from tests.support.endpoint_keys import Start, chat, key, line_of, lines, text_of
 from tests.support.haproxy import HAProxy
-
-__all__ = ["start"]
 
 
 @pytest.fixture

@@ -31,16 +31,22 @@ def key(id: str, **values: Any) -> Key:
     return Key(id, hashlib.sha256(text_of(id).encode()).hexdigest(), "", datetime.now(UTC), "", **values)
 
 
+def configure(haproxy: HAProxy, engine: FakeEngine, *keys: Key, slots: int = 16, **own: Any) -> int:
+    """Have HAProxy ask for these keys when it starts; its port."""
+    haproxy.use([engine_at("gpu1", engine.port, max_num_seqs=slots)], endpoint_open=False, **own)
+    (haproxy.path / "keys.map").write_text("".join(f"{map_line(one)}\n" for one in keys))
+    return haproxy.port
+
+
 @pytest.fixture
 def start(haproxy: HAProxy, engine: FakeEngine) -> Start:
     """Run HAProxy with these keys."""
 
     def run(*keys: Key, slots: int = 16, **own: Any) -> int:
-        haproxy.use([engine_at("gpu1", engine.port, max_num_seqs=slots)], endpoint_open=False, **own)
-        (haproxy.path / "keys.map").write_text("".join(f"{map_line(one)}\n" for one in keys))
+        port = configure(haproxy, engine, *keys, slots=slots, **own)
         haproxy.start()
         haproxy.until(balancer.wait_checked)
-        return haproxy.port
+        return port
 
     return run
 
