@@ -57,6 +57,8 @@ def haproxy_config(
         buffer=limit.BUFFER,
         headers=limit.HEADERS,
         arrival=limit.ARRIVAL,
+        window=limit.WINDOW,
+        refusal_time=limit.REFUSAL_TIME,
         header_time=limit.HEADER_TIME,
         silence=limit.SILENCE,
         paths=paths,
