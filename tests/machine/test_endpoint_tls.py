@@ -34,6 +34,15 @@ STREAMS = 30
 DAYS = 90
 
 
+_HEADERS, _SETTINGS = 1, 4  # frames of HTTP/2
+_END_HEADERS = 4
+
+
+def _frame(kind: int, payload: bytes, stream: int = 0) -> bytes:
+    flags = _END_HEADERS if kind == _HEADERS else 0
+    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
+
+
 class Refused(Exception):
     """A stream of HTTP/2 was ended by HAProxy."""
 
@@ -121,6 +130,35 @@ class Endpoint:
         asked += ["-o", "/dev/null", f"https://{NAME}:{port}{path}"] * count
         return ["curl", "-sS", "--noproxy", "*", "-m", "60", "-w", "%{http_version} %{http_code}\n", *there, *asked]
 
+    def begun(self, path: str, *, count: int, length: int) -> list[int]:
+        """The statuses, as they come, of POSTs over one connection of HTTP/2 that tell a length and send no body."""
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.set_alpn_protocols(["h2"])
+        fields = {
+            ":method": "POST",
+            ":scheme": "https",
+            ":authority": NAME,
+            ":path": path,
+            "content-length": str(length),
+        }
+        words = [word.encode() for field in fields.items() for word in field]
+        block = b"".join(b"\0" * (at % 2 == 0) + bytes([len(word)]) + word for at, word in enumerate(words))
+        statuses: list[int] = []
+        with (
+            socket.create_connection(("127.0.0.1", self.haproxy.port), timeout=60) as plain,
+            context.wrap_socket(plain, server_hostname=NAME) as client,
+            client.makefile("rb") as answers,
+        ):
+            client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_SETTINGS, b""))
+            client.sendall(b"".join(_frame(_HEADERS, block, 2 * at + 1) for at in range(count)))
+            while len(statuses) < count:
+                head = answers.read(9)
+                frame = answers.read(int.from_bytes(head[:3]))
+                if head[3] == _HEADERS:  # the status as HAProxy writes it: by its name's index, in plain digits
+                    statuses.append(int(frame[2:5]))
+        return statuses
+
     def pid(self) -> int:
         """The process that takes connections."""
         return next(one.pid for one in self.haproxy.look().workers if one.current)
@@ -193,6 +231,17 @@ def test_refusals_of_short_bodies_are_seen_over_http_2(
             asked = "--http2", "-H", f"X-Api-Key: {text}", "-d", "@-"
             assert endpoint.curl(CHAT, *asked, stdin="x" * length, count=25) == [f"2 {status}"] * 25
     assert len(engine.requests) == 1
+
+
+def test_without_a_key_bodies_that_come_slowly_over_http_2_hold_half_of_an_addresses_places_for_moments(
+    haproxy: HAProxy, engine: FakeEngine, tmp_path: Path
+) -> None:
+    endpoint = Endpoint(haproxy, engine, tmp_path, endpoint_open=False, trusted_clients=[], requests_per_client=8)
+    endpoint.start()
+    statuses = endpoint.begun(CHAT, count=12, length=1000)
+    # Those at once are answered first: nobody waits beyond half of the places.
+    assert statuses == [401] * 8 + [408] * 4
+    assert engine.requests == []
 
 
 def test_a_body_without_a_length_reaches_no_engine(endpoint: Endpoint) -> None:
