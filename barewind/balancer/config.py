@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from hashlib import sha256
 
-from barewind.balancer import answers
+from barewind.balancer import answers, peers
 from barewind.balancer import limits as limit
 from barewind.balancer.base_weights import base_weights
 from barewind.balancer.log import log_format
@@ -33,12 +33,18 @@ HAPROXY_DROP_IN = "/etc/systemd/system/haproxy.service.d/barewind.conf"
 
 
 def haproxy_config(
-    balancer: BalancerSpec, engines: list[EngineSpec], *, ipv6: bool = True, monitors: Collection[MonitorSpec] = ()
+    balancer: BalancerSpec,
+    engines: list[EngineSpec],
+    *,
+    ipv6: bool = True,
+    monitors: Collection[MonitorSpec] = (),
+    balancers: Collection[BalancerSpec] = (),
 ) -> str:
     """The configuration of one balancer over every engine host.
 
     + ipv6: whether the balancer's kernel has IPv6; HAProxy does not start where it binds to what is not there
     + monitors: who may ask for metrics, on a port of its own; without any there is none
+    + balancers: all of the fleet, whose requests count for the limits of keys
     """
     used = [ENGINES[name] for name in dict.fromkeys(spec.engine for spec in engines)]
     path = common_path(used)
@@ -46,6 +52,7 @@ def haproxy_config(
     limits = limit.limits(balancer, engines)
     weights = base_weights(engines) | {spec.name: 0 for spec in engines if spec.standby}
     paths = passed_on(used, balancer.endpoint_paths)
+    others = peers.others(balancer, balancers)
     return from_template(
         "balancer/haproxy.cfg.j2",
         balancer=balancer,
@@ -57,6 +64,8 @@ def haproxy_config(
         buffer=limit.BUFFER,
         headers=limit.HEADERS,
         arrival=limit.ARRIVAL,
+        window=limit.WINDOW,
+        refusal_time=limit.REFUSAL_TIME,
         header_time=limit.HEADER_TIME,
         silence=limit.SILENCE,
         paths=paths,
@@ -76,6 +85,9 @@ def haproxy_config(
         log_format=log_format(),
         keyed=not balancer.endpoint_open,
         keys_map=KEYS_MAP,
+        keys_table=lambda one: peers.table(one, balancers),
+        others=others,
+        peers_address=balancer.address if others else "127.0.0.1",
         tokens_program=TOKENS_PROGRAM,
         tokens_sha256=sha256(tokens_program().encode()).hexdigest(),
         failures=limit.FAILURES,
@@ -111,9 +123,12 @@ def curl_options(balancer: BalancerSpec) -> tuple[str, ...]:
     return ("--cacert", ENDPOINT_PEM, *there) if balancer.endpoint_tls else there
 
 
-def haproxy_drop_in() -> str:
-    """The drop-in of HAProxy's unit: servers' states outlive reloads, drains outlive restarts and reboots."""
-    return from_template("balancer/haproxy-service.conf.j2", state_program=STATE_PROGRAM)
+def haproxy_drop_in(firewall_file: str | None = None) -> str:
+    """The drop-in of HAProxy's unit: servers' states outlive reloads, drains outlive restarts and reboots.
+
+    + firewall_file: rules for nft that must be there before HAProxy listens
+    """
+    return from_template("balancer/haproxy-service.conf.j2", state_program=STATE_PROGRAM, firewall_file=firewall_file)
 
 
 def haproxy_state_program() -> str:

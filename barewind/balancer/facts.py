@@ -17,10 +17,12 @@ class HaproxyHost(FactBase[dict[str, Any]]):
 
     + packages: packages it is made of
     + paths: its files
+    + table: a firewall table before it
 
     ```
     {"packages": {"haproxy": {"version": "2.6.12-1+deb12u2", "held": False}}, "files": {...},
-     "active": True, "enabled": True, "needs_reload": False, "drop_ins": ["/etc/systemd/system/haproxy.service.d/x.conf"]}
+     "active": True, "enabled": True, "needs_reload": False, "drop_ins": ["/etc/systemd/system/haproxy.service.d/x.conf"],
+     "firewall": True}
     ```
     `needs_reload`: the unit's files changed, and systemd does not know it; `drop_ins`: those it knows. It does not notice the
     first one.
@@ -28,7 +30,10 @@ class HaproxyHost(FactBase[dict[str, Any]]):
 
     abstract = False
 
-    def command(self, packages: list[str], paths: list[str]) -> str:
+    def command(self, packages: list[str], paths: list[str], table: str | None = None) -> str:
+        firewall = (
+            {} if table is None else {"firewall": f"nft list table inet {quoted([table])} >/dev/null && echo loaded"}
+        )
         return script(
             packages=query(packages),
             files=FILES % quoted(paths),
@@ -36,6 +41,7 @@ class HaproxyHost(FactBase[dict[str, Any]]):
             enabled="systemctl is-enabled haproxy.service",
             reload="systemctl show -P NeedDaemonReload haproxy.service",
             drop_ins="systemctl show -P DropInPaths haproxy.service",
+            **firewall,
         )
 
     def process(self, output: list[str]) -> dict[str, Any]:
@@ -47,6 +53,7 @@ class HaproxyHost(FactBase[dict[str, Any]]):
             "enabled": sections.get("enabled") == ["enabled"],
             "needs_reload": sections.get("reload") == ["yes"],
             "drop_ins": " ".join(sections.get("drop_ins", [])).split(),
+            "firewall": sections.get("firewall") == ["loaded"],
         }
 
 

@@ -26,6 +26,10 @@ HEADERS = 16 * KIB  # HAProxy's and uvicorn's own limits are about this; the buf
 # Seconds that a body (its first BUFFER bytes) has to arrive: 10, and one for each 50 kB, which the slowest of uplinks manages.
 ARRIVAL = ((128 * KIB, 12), (None, 15))
 
+# A body that is waited for before its request is refused, over HTTP/2: bytes that a client sends before it is told to go on
+# (RFC 9113, 6.9.2), and seconds that one without a key has for it.
+WINDOW, REFUSAL_TIME = 65535, 2
+
 CONNECTIONS = 8192  # of all clients together; each costs a balancer about 34 kB while it waits
 HEADER_TIME = 10  # seconds for the headers of a request
 SILENCE = 60  # seconds that a client may neither send what it owes nor take what it gets

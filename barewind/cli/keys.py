@@ -197,7 +197,7 @@ def list_(ctx: click.Context, inventory_file: str, as_json: bool, every: bool, d
     from barewind.keys.telling import look
 
     content = file.read(site.endpoint_keys)
-    looked = look(Hosts(inventory_file, data), list(site.balancers))
+    looked = look(Hosts(inventory_file, data), site.balancers.values())
     found = listing.listing(content, looked.answers, now())
     if as_json:
         click.echo(json.dumps(found.as_json() | {"silent": looked.errors}, indent=2))
@@ -250,7 +250,7 @@ def _adding(site: Site, inventory_file: str, data: tuple[str, ...]) -> Iterator[
         from barewind.keys.telling import look, outdated
 
         hosts = Hosts(inventory_file, data)
-        if problems := outdated(look(hosts, list(site.balancers)).answers, content.serial):
+        if problems := outdated(look(hosts, site.balancers.values()).answers, content.serial):
             raise BarewindError("\n".join([*problems, "Nothing was changed."]))
         yield hosts, content
 

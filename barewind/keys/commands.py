@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from barewind.balancer.names import KEYS_MAP
+from barewind.balancer.peers import TABLE
 from barewind.balancer.processes import AGAIN, FUNCTIONS
 from barewind.errors import BarewindError
 from barewind.keys.plan import END, PROBE, SERIAL, differences, entries
 
-TABLE = "keys"  # where HAProxy counts the requests of each id
 MODE = "600 root root"
 
 _MARK = "@@keys:"
@@ -153,9 +153,12 @@ class Known:
                 yield from (f"{what} {found}" for found in differences(entries(wanted), process.entries, names))
 
 
-def look() -> str:
-    """Shell command that prints what a balancer knows of keys; `read` reads its output."""
-    return f"{_FUNCTIONS}print"
+def look(table: str = TABLE) -> str:
+    """Shell command that prints what a balancer knows of keys; `read` reads its output.
+
+    + table: where HAProxy counts the requests of each id (balancer/peers.py)
+    """
+    return f"{_FUNCTIONS}print".replace(f'show table {TABLE}"', f'show table {table}"')
 
 
 def tell(newest: int) -> str:

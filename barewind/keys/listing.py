@@ -104,6 +104,6 @@ def listing(content: KeyFile, known: Mapping[str, Known], now: datetime) -> List
 
 
 def _use(id: str, known: Mapping[str, Known]) -> Use:
-    """The requests of an id on every balancer. Rates are told from one to the other: the highest is that of all."""
+    """The requests of an id on every balancer, each of which tells its own."""
     uses = [answer.uses.get(id, Use()) for answer in known.values()]
-    return Use(max(use.rate for use in uses), sum(use.parallel for use in uses))
+    return Use(sum(use.rate for use in uses), sum(use.parallel for use in uses))

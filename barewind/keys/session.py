@@ -49,7 +49,7 @@ def key_for(site: Site, hosts: Hosts, lifetime: timedelta, say: Say) -> Iterator
     balancers = list(site.balancers)
     with file.locked(site.endpoint_keys, say):
         before = file.read(site.endpoint_keys)
-        if problems := outdated(look(hosts, balancers).answers, before.serial):
+        if problems := outdated(look(hosts, site.balancers.values()).answers, before.serial):
             raise BarewindError("\n".join(problems))
         content = plan.in_session(before, key)
         file.write(content, site.endpoint_keys)

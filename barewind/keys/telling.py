@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from barewind.balancer import peers
 from barewind.errors import BarewindError
 from barewind.hosts.ask import Answers
 from barewind.keys import commands, plan
 from barewind.keys.commands import Known
 from barewind.keys.file import KeyFile
+from barewind.spec.keys import BalancerSpec
 
 if TYPE_CHECKING:
     from barewind.hosts.reach import Hosts
@@ -17,9 +19,9 @@ if TYPE_CHECKING:
 _ANSWER = 60  # seconds a balancer gets: it may wait 30 for another command about its keys
 
 
-def look(hosts: Hosts, balancers: Collection[str]) -> Answers[Known]:
-    """What each balancer knows of keys; of one that does not answer, why."""
-    return _asked(hosts, balancers, commands.look())
+def look(hosts: Hosts, balancers: Collection[BalancerSpec]) -> Answers[Known]:
+    """What each balancer of a site knows of keys; of one that does not answer, why."""
+    return _asked(hosts, {spec.host: commands.look(peers.table(spec, balancers)) for spec in balancers})
 
 
 def tell(hosts: Hosts, balancers: Collection[str], content: KeyFile, *, newest: int | None = None) -> Answers[Known]:
@@ -29,7 +31,7 @@ def tell(hosts: Hosts, balancers: Collection[str], content: KeyFile, *, newest: 
     + newest: serial of the newest keys that may be replaced: of the file before it was changed; None: of these
     """
     text, newest = plan.map_text(content), content.serial if newest is None else newest
-    told = _asked(hosts, balancers, commands.tell(newest), text)
+    told = _asked(hosts, dict.fromkeys(balancers, commands.tell(newest)), text)
     errors = dict(told.errors)
     for name, known in told.answers.items():
         taken = known.file is not None and known.file[0] == text
@@ -46,10 +48,10 @@ def outdated(known: Mapping[str, Known], own: int) -> list[str]:
     return [f"{name}: {'; '.join(problem)}" for name, problem in found.items() if problem]
 
 
-def _asked(hosts: Hosts, balancers: Collection[str], command: str, stdin: str | None = None) -> Answers[Known]:
+def _asked(hosts: Hosts, wanted: Mapping[str, str], stdin: str | None = None) -> Answers[Known]:
     answers: dict[str, Known] = {}
     errors: dict[str, str] = {}
-    for name, (output, problem) in hosts.ask(dict.fromkeys(balancers, command), timeout=_ANSWER, stdin=stdin).items():
+    for name, (output, problem) in hosts.ask(wanted, timeout=_ANSWER, stdin=stdin).items():
         if problem:
             errors[name] = f"{name}: does not answer ({problem.splitlines()[-1]})"
             continue

@@ -22,7 +22,7 @@ from barewind.lock.file import Lock
 from barewind.plan import checks
 from barewind.plan.engine import plan_host
 from barewind.secrets import option_named_like_one, variable_named_like_one
-from barewind.site import own_catalog, ports
+from barewind.site import clients, own_catalog, ports
 from barewind.site.conflicts import conflicts
 from barewind.site.groups import BALANCERS, MIRRORS, MONITORS, ROLES, misnamed
 from barewind.site.replicas import resolved
@@ -281,12 +281,13 @@ def _between_hosts(
                 list(engines),
             )
         )
-    for other in others.values():
-        if isinstance(other, BalancerSpec):
-            problems += [
-                (f"key 'endpoint_paths': {problem}", [other.host])
-                for problem in refused(used.values(), other.endpoint_paths)
-            ]
+    balancers = [other for other in others.values() if isinstance(other, BalancerSpec)]
+    for balancer in balancers:
+        problems += [
+            (f"key 'endpoint_paths': {problem}", [balancer.host])
+            for problem in refused(used.values(), balancer.endpoint_paths)
+        ]
+    problems += clients.asked_twice(engines.values(), balancers)
     problems += ports.of_exporters([*engines.values(), *others.values()]).items()
     if complete and engines and all(spec.standby for spec in engines.values()):
         problems.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 from pyinfra.api import deploy
 
-from barewind.balancer import certificate
+from barewind.balancer import certificate, peers
 from barewind.balancer.config import (
     HAPROXY_DROP_IN,
     HAPROXY_FILE,
@@ -30,19 +30,29 @@ def balance() -> None:
     spec, facts = balancer_spec(), host_facts()[host.name].facts
     if spec is not None and facts is not None:
         site = fleet().site
-        config = haproxy_config(spec, list(site.engines.values()), ipv6=facts["ipv6"], monitors=site.monitors.values())
+        balancers = site.balancers.values()
+        config = haproxy_config(
+            spec,
+            list(site.engines.values()),
+            ipv6=facts["ipv6"],
+            monitors=site.monitors.values(),
+            balancers=balancers,
+        )
+        firewall = peers.firewall(spec, balancers)
         shown = certificate.read(spec)
         if shown is not None:
             certified(name="Certificate", certificate=shown)  # before the configuration, which names its file
         configured(
             name="HAProxy",
-            packages=PACKAGES,
+            packages=[*PACKAGES, *(["nftables"] if firewall else [])],
             config=ManagedFile(HAPROXY_FILE, config),
-            drop_in=ManagedFile(HAPROXY_DROP_IN, haproxy_drop_in()),
+            drop_in=ManagedFile(HAPROXY_DROP_IN, haproxy_drop_in(firewall.path if firewall else None)),
             others=[
                 ManagedFile(STATE_PROGRAM, haproxy_state_program(), mode="755"),
                 ManagedFile(TOKENS_PROGRAM, tokens_program()),
             ],
+            firewall=ManagedFile(firewall.path, firewall.content) if firewall else None,
+            table=peers.FIREWALL_TABLE if firewall else None,
             _timeout=_INSTALL,
         )
         if shown is None:

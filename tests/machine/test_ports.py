@@ -1,4 +1,4 @@
-"""What of an engine host answers whom: the real packet filter and sockets, hosts as network namespaces, IPv4 and IPv6."""
+"""What of a host answers whom: the real packet filter and sockets, hosts as network namespaces, IPv4 and IPv6."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from barewind.balancer import peers
 from barewind.release.unit import engine_firewall, stopping_rules
 from barewind.spec.keys import EngineSpec
 from tests.support.factories import balancer_spec, engine_spec
@@ -166,6 +167,20 @@ def test_a_balancer_reaches_the_engines_port_beside(net: Net, tmp_path: Path, fa
     net.load(engine_firewall(spec(), BALANCERS, [22]), tmp_path / "rules")
     answers = net.answers("balancer", family)
     assert {port for port, answer in answers.items() if answer == "open"} == {ENGINE, METRICS}
+
+
+@both
+def test_what_balancers_tell_each_other_is_taken_from_a_balancer_alone(net: Net, tmp_path: Path, family: int) -> None:
+    others = [
+        balancer_spec(host=one.address, address=one.address, endpoint_open=False, peers_port=METRICS)
+        for one in BALANCERS
+    ]
+    rules = peers.firewall(balancer_spec(endpoint_open=False, peers_port=METRICS), others)
+    assert rules is not None
+    net.load(rules.content, tmp_path / "rules")
+    assert net.answers("stranger", family) == dict.fromkeys(PORTS, "open") | {METRICS: "silent"}
+    assert set(net.answers("balancer", family).values()) == {"open"}
+    assert set(net.answers("host", family).values()) == {"open"}
 
 
 @both

@@ -25,7 +25,7 @@ from barewind.balancer.config import (
     tokens_program,
 )
 from barewind.balancer.names import ENDPOINT_PEM, KEYS_MAP, MASTER_SOCKET, STATE_FILE, STATE_PROGRAM, TOKENS_PROGRAM
-from barewind.spec.keys import EngineSpec
+from barewind.spec.keys import BalancerSpec, EngineSpec
 from barewind.spec.monitor import MonitorSpec
 from lab import wait
 from tests.support.factories import balancer_spec, engine_spec
@@ -67,14 +67,21 @@ class HAProxy:
         self.use([engine_at(name, port, standby=name in standby) for name, port in ports.items()])
 
     def use(
-        self, engines: list[EngineSpec], *, ipv6: bool = True, monitors: Collection[MonitorSpec] = (), **keys: Any
+        self,
+        engines: list[EngineSpec],
+        *,
+        ipv6: bool = True,
+        monitors: Collection[MonitorSpec] = (),
+        balancers: Collection[BalancerSpec] = (),
+        **keys: Any,
     ) -> None:
         """Have these engines, with keys of the balancer's own."""
         self.port = free_port()
-        spec = balancer_spec(endpoint_port=self.port, peers_port=free_port(), **keys)
+        spec = balancer_spec(**{"endpoint_port": self.port, "peers_port": free_port()} | keys)
         (self.path / "tokens.lua").write_text(tokens_program())
         (self.path / "keys.map").touch(0o600)
-        (self.path / "cfg").write_text(self.here(haproxy_config(spec, engines, ipv6=ipv6, monitors=monitors)))
+        config = haproxy_config(spec, engines, ipv6=ipv6, monitors=monitors, balancers=balancers)
+        (self.path / "cfg").write_text(self.here(config))
 
     def hook(self, key: str) -> None:
         """Do what the drop-in says."""

@@ -75,7 +75,7 @@ def engine(request: pytest.FixtureRequest, expected: Expected) -> Engine:
 @pytest.fixture(scope="session")
 def balancer(request: pytest.FixtureRequest, expected: Expected) -> Balancer:
     host = connect(request.param, expected.data[request.param])
-    return Balancer(host, expected.site.balancers[request.param], expected.plans)
+    return Balancer(host, expected.site.balancers[request.param], expected.plans, expected.site)
 
 
 @pytest.fixture(scope="session")

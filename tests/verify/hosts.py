@@ -44,6 +44,7 @@ class Balancer:
     host: Host
     spec: BalancerSpec
     plans: dict[str, EnginePlan]
+    site: Site
 
     def expect(self, holds: bool, expectation: str, actual: object, remedy: str) -> None:
         """Fail unless it holds, with host, expectation, what is there instead, and the next step."""

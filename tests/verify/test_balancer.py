@@ -6,6 +6,7 @@ import csv
 import io
 import json
 
+from barewind.balancer import peers
 from barewind.balancer.config import (
     HAPROXY_DROP_IN,
     HAPROXY_FILE,
@@ -17,6 +18,7 @@ from barewind.balancer.config import (
 from barewind.balancer.names import STATE_PROGRAM, TOKENS_PROGRAM, server_name
 from barewind.engines import ENGINES
 from barewind.gate.facts import is_completion, request
+from barewind.verify.findings import firewall
 from barewind.verify.hosts import Balancer
 
 SOCKET = "/run/haproxy/barewind.sock"
@@ -32,19 +34,32 @@ def test_service_is_active_and_starts_at_boot(balancer: Balancer) -> None:
 
 def test_configuration_is_as_planned(balancer: Balancer) -> None:
     ipv6 = balancer.host.file("/proc/net/if_inet6").exists
-    expected = haproxy_config(balancer.spec, [plan.spec for plan in balancer.plans.values()], ipv6=ipv6)
+    expected = haproxy_config(
+        balancer.spec,
+        [plan.spec for plan in balancer.plans.values()],
+        ipv6=ipv6,
+        monitors=balancer.site.monitors.values(),
+        balancers=balancer.site.balancers.values(),
+    )
     text = balancer.host.run(f"cat {HAPROXY_FILE}").stdout
     balancer.expect(text == expected, f"{HAPROXY_FILE} as planned", "another text", "deploy again")
 
 
 def test_drains_outlive_reloads_and_restarts(balancer: Balancer) -> None:
+    rules = peers.firewall(balancer.spec, balancer.site.balancers.values())
     for path, expected in (
-        (HAPROXY_DROP_IN, haproxy_drop_in()),
+        (HAPROXY_DROP_IN, haproxy_drop_in(rules.path if rules else None)),
         (STATE_PROGRAM, haproxy_state_program()),
         (TOKENS_PROGRAM, tokens_program()),
     ):
         text = balancer.host.run(f"cat {path}").stdout
         balancer.expect(text == expected, f"{path} as planned", "another text", "deploy again")
+
+
+def test_balancers_alone_tell_what_keys_have_asked_for(balancer: Balancer) -> None:
+    rules = peers.firewall(balancer.spec, balancer.site.balancers.values())
+    if rules is not None:
+        balancer.refuse(firewall(balancer.host, rules, peers.FIREWALL_TABLE))
 
 
 def test_every_engine_is_up(balancer: Balancer) -> None:

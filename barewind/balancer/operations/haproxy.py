@@ -22,6 +22,8 @@ def configured(
     config: ManagedFile,
     drop_in: ManagedFile | None = None,
     others: list[ManagedFile] | None = None,
+    firewall: ManagedFile | None = None,
+    table: str | None = None,
 ) -> Generator[StringCommand, None, None]:
     """Have HAProxy run a configuration. One that HAProxy refuses, or that cannot be taken over, leaves the old one in place.
 
@@ -31,6 +33,8 @@ def configured(
     + config: the configuration file
     + drop_in: the drop-in of HAProxy's unit
     + others: other files that the unit needs
+    + firewall: rules for nft, loaded before HAProxy listens where they are needed
+    + table: the table that they make
 
     **Example:**
 
@@ -38,11 +42,11 @@ def configured(
 
         configured(name="HAProxy", packages=["haproxy"], config=ManagedFile("/etc/haproxy/haproxy.cfg", "..."))
     """
-    files = [*(others or []), *([drop_in] if drop_in else [])]
+    files = [*([firewall] if firewall else []), *(others or []), *([drop_in] if drop_in else [])]
     names = [Package.parse(package).name for package in packages]
     paths = [file.path for file in (config, *files)]
-    facts = known(host.get_fact(HaproxyHost, packages=names, paths=paths), host.name, "HAProxy")
-    commands = list(_difference(facts, packages, config, drop_in, files))
+    facts = known(host.get_fact(HaproxyHost, packages=names, paths=paths, table=table), host.name, "HAProxy")
+    commands = list(_difference(facts, packages, config, drop_in, files, firewall))
     yield from commands
     if not commands:
         host.noop("HAProxy is already installed, has this configuration and runs")
@@ -54,11 +58,14 @@ def _difference(
     config: ManagedFile,
     drop_in: ManagedFile | None,
     files: list[ManagedFile],
+    firewall: ManagedFile | None,
 ) -> Iterator[StringCommand]:
     yield from installed(packages, facts["packages"], held=["haproxy"])
     changed = [file for file in files if file.differs(facts["files"])]
     for file in changed:
         yield file.write()
+    if firewall is not None and (firewall in changed or not facts["firewall"]):
+        yield StringCommand(f"nft -f {shlex.quote(firewall.path)}")
     unknown = drop_in is not None and drop_in.path not in facts["drop_ins"]
     if drop_in in changed or unknown or facts["needs_reload"]:
         yield StringCommand("systemctl daemon-reload")

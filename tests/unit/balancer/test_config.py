@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from barewind.balancer import peers
 from barewind.balancer.config import curl_options, haproxy_config, haproxy_drop_in, tokens_program
 from tests.support.factories import balancer_spec, engine_spec
 
@@ -23,6 +24,29 @@ def test_the_whole_balancer_configuration() -> None:
 def test_the_whole_configuration_of_a_balancer_that_asks_for_keys() -> None:
     text = haproxy_config(balancer_spec(endpoint_open=False, queue_limit=64), [engine_spec()])
     assert text == (EXPECTED / "haproxy-keys.cfg").read_text()
+
+
+def test_balancers_that_ask_for_keys_tell_each_other_behind_a_packet_filter() -> None:
+    own, other = (balancer_spec(host=f"lb{at}", address=f"192.0.2.{at}", endpoint_open=False) for at in (2, 3))
+    stranger = balancer_spec(host="lb4", address="192.0.2.4")  # it asks for none
+    both = [own, other, stranger]
+    text = haproxy_config(own, [engine_spec()], balancers=both)
+    assert "    bind 192.0.2.2:8020 transparent\n    server lb2\n    server lb3 192.0.2.3:8020\n" in text
+    assert "192.0.2.4" not in text
+    firewall = peers.firewall(own, both)
+    assert firewall is not None
+    assert "    ip saddr 192.0.2.3 tcp dport 8020 accept\n    tcp dport 8020 drop\n" in firewall.content
+    assert "192.0.2.4" not in firewall.content
+    assert [peers.table(one, both) for one in both] == ["keys.lb2", "keys.lb3", "keys"]
+    assert haproxy_drop_in(firewall.path) == f"{haproxy_drop_in()}ExecStartPre=/usr/sbin/nft -f {firewall.path}\n"
+
+
+@pytest.mark.parametrize("open_", [True, False])
+def test_a_balancer_without_another_is_told_nothing_from_elsewhere(open_: bool) -> None:
+    own = balancer_spec(endpoint_open=open_)
+    others = [own, balancer_spec(host="lb9", endpoint_open=True)]
+    assert haproxy_config(own, [engine_spec()], balancers=others) == haproxy_config(own, [engine_spec()])
+    assert peers.firewall(own, others) is None
 
 
 def test_a_balancers_own_settings() -> None:

@@ -30,10 +30,10 @@ def test_rows_are_sorted_and_only_good_ones_are_shown_unless_all_are_wanted() ->
     assert [line[2] for line in found.lines(every=True)] == ["revoked 2026-11-28T12:00:00Z", "good", "good"]
 
 
-def test_rates_are_told_between_balancers_and_requests_at_a_time_are_each_ones_own() -> None:
+def test_each_balancer_tells_its_own_requests_and_they_add_up() -> None:
     found = listing(CONTENT, {"lb1": balancer(beta=Use(40, 2)), "lb2": balancer(beta=Use(41, 3))}, NOW)
     assert found.lines(every=False)[1] == (
-        *("beta", "...beta", "good", "2026-12-01T12:00:00Z", "600", "-", "3", "normal", "41", "5"),
+        *("beta", "...beta", "good", "2026-12-01T12:00:00Z", "600", "-", "3", "normal", "81", "5"),
     )
 
 
